@@ -1,0 +1,1 @@
+"""moviehub: a movie catalogue, accounts, favourites and ratings over HTTP."""

@@ -1,0 +1,216 @@
+"""What people can do with their sessions: sign in, stay signed in, see and end them."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from moviehub.application.ports import Clock, Passwords, Storage, Tokens
+from moviehub.domain.errors import Invalid
+from moviehub.domain.pages import Page, PageRequest
+from moviehub.domain.sessions import (
+    BadCredentials,
+    BadToken,
+    Presented,
+    Session,
+    SessionNotFound,
+    SignedIn,
+)
+from moviehub.domain.text import checked
+from moviehub.domain.users import User, normalized_password
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lifetimes:
+    """How long a session lasts without use, and how long at most."""
+
+    idle: timedelta = timedelta(days=30)
+    whole: timedelta = timedelta(days=90)
+
+    def end_of(self, created_at: datetime, now: datetime) -> datetime:
+        """When a session used now ends if it is not used again."""
+        return min(now + self.idle, created_at + self.whole)
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """Tokens for a session: `access` is good for `expires_in` seconds, `refresh` gets the next pair."""
+
+    access: str
+    refresh: str
+    expires_in: int
+    user: User
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignIn:
+    """A new session for who knows an account's name or address and its password."""
+
+    storage: Storage
+    passwords: Passwords
+    tokens: Tokens
+    clock: Clock
+    lifetimes: Lifetimes
+
+    async def __call__(self, *, login: str, password: str, client: str = "", address: str = "") -> Grant:
+        user = await self._find(login)
+        right = await self.passwords.verify(normalized_password(password), user.password_hash if user else None)
+        if user is None or not right or not user.is_active:
+            raise BadCredentials()
+        renewed = None
+        if not self.passwords.is_current(user.password_hash):
+            renewed = await self.passwords.hash(normalized_password(password))
+        now = self.clock.now()
+        async with self.storage.transaction() as uow:
+            fresh = await uow.users.get(user.id)
+            if fresh.password_hash != user.password_hash or not fresh.is_active:  # changed while we were hashing
+                raise BadCredentials()
+            if renewed:
+                fresh = fresh.with_password(renewed, fresh.updated_at)
+                await uow.users.save(fresh)
+            session = await uow.sessions.add(
+                user.id, at=now, expires_at=self.lifetimes.end_of(now, now), client=client[:200], address=address
+            )
+        return _grant(self.tokens, session, fresh, now)
+
+    async def _find(self, login: str) -> User | None:
+        try:
+            checked("username", login, most=600)
+        except Invalid:
+            return None  # no account can have such a name
+        async with self.storage.reading() as uow:
+            return await uow.users.find_by_login(login)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefreshSession:
+    """The next pair of tokens for a refresh token, which is dead from then on.
+
+    A client that lost the reply may repeat itself for ten seconds and gets the same pair; any other reuse ends the
+    session, as RFC 9700 section 4.14.2 advises.
+    """
+
+    storage: Storage
+    tokens: Tokens
+    clock: Clock
+    lifetimes: Lifetimes
+
+    async def __call__(self, *, refresh: str) -> Grant:
+        now = self.clock.now()
+        claim = self.tokens.read_refresh(refresh, now)
+        async with self.storage.transaction() as uow:
+            for _ in range(2):  # the second time, somebody was quicker with the same token
+                found = await uow.sessions.find(claim.session_id)
+                if found is None or not found.session.is_live(now) or not found.user.is_active:
+                    raise BadToken()
+                session: Session | None = found.session
+                presented = found.session.judge(claim.counter, now)
+                if presented is Presented.NEWEST:
+                    expires_at = self.lifetimes.end_of(found.session.created_at, now)
+                    session = await uow.sessions.rotate(claim.session_id, claim.counter, at=now, expires_at=expires_at)
+                elif presented is Presented.REUSED:
+                    await uow.sessions.end(claim.session_id, now)
+                    break
+                if session is not None:
+                    return _grant(self.tokens, session, found.user, now)
+        raise BadToken()  # outside the transaction, so that the end of the family is kept
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Authenticate:
+    """Who is calling with this access token. Asks the storage, so an ended session is refused at once."""
+
+    storage: Storage
+    tokens: Tokens
+    clock: Clock
+
+    async def __call__(self, *, access: str) -> SignedIn:
+        now = self.clock.now()
+        session_id = self.tokens.read_access(access, now)
+        async with self.storage.reading() as uow:
+            return _live(await uow.sessions.find(session_id), now)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifyToken:
+    """Nothing, if an access or refresh token is good now; else BadToken."""
+
+    storage: Storage
+    tokens: Tokens
+    clock: Clock
+
+    async def __call__(self, *, token: str) -> None:
+        now = self.clock.now()
+        try:
+            session_id, counter = self.tokens.read_access(token, now), None
+        except BadToken:
+            claim = self.tokens.read_refresh(token, now)
+            session_id, counter = claim.session_id, claim.counter
+        async with self.storage.reading() as uow:
+            session = _live(await uow.sessions.find(session_id), now).session
+        if counter is not None and counter != session.counter:
+            raise BadToken()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RevokeToken:
+    """The session of a refresh token ended, its access tokens with it. An unknown token is nothing to end."""
+
+    storage: Storage
+    tokens: Tokens
+    clock: Clock
+
+    async def __call__(self, *, refresh: str) -> None:
+        now = self.clock.now()
+        try:
+            claim = self.tokens.read_refresh(refresh, now)
+        except BadToken:
+            return
+        async with self.storage.transaction() as uow:
+            await uow.sessions.end(claim.session_id, now)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListSessions:
+    """A page of the person's live sessions, latest used first."""
+
+    storage: Storage
+    clock: Clock
+
+    async def __call__(self, *, user_id: int, page: PageRequest) -> Page[Session]:
+        async with self.storage.reading() as uow:
+            return await uow.sessions.list(user_id, page, self.clock.now())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndSession:
+    """One of the person's own sessions ended; SessionNotFound if there is no such live one."""
+
+    storage: Storage
+    clock: Clock
+
+    async def __call__(self, *, user_id: int, session_id: int) -> None:
+        async with self.storage.transaction() as uow:
+            if not await uow.sessions.end(session_id, self.clock.now(), user_id=user_id):
+                raise SessionNotFound()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndOtherSessions:
+    """All of the person's sessions ended but the one they are using."""
+
+    storage: Storage
+    clock: Clock
+
+    async def __call__(self, *, user_id: int, session_id: int) -> None:
+        async with self.storage.transaction() as uow:
+            await uow.sessions.end_all(user_id, self.clock.now(), but=session_id)
+
+
+def _live(found: SignedIn | None, now: datetime) -> SignedIn:
+    if found is None or not found.session.is_live(now) or not found.user.is_active:
+        raise BadToken()
+    return found
+
+
+def _grant(tokens: Tokens, session: Session, user: User, now: datetime) -> Grant:
+    access, expires_in = tokens.write_access(session, now)
+    return Grant(access, tokens.write_refresh(session), expires_in, user)

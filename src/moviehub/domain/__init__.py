@@ -1,0 +1,1 @@
+"""What is true about films, people and opinions: values and rules; no I/O, no clock."""

@@ -1,0 +1,48 @@
+"""Rules that every piece of text from outside obeys, and the folds under which texts are compared."""
+
+import unicodedata
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from moviehub.domain.errors import FieldError, Invalid
+
+LINE_BREAKS = frozenset("\n\r\t")
+
+
+def checked(field: str, text: str, *, least: int = 0, most: int, lines: bool = False) -> str:
+    """`text`, if it has `least` to `most` characters and no control character or lone surrogate.
+
+    With `lines`, line breaks and tabs are allowed. Raises Invalid naming `field`.
+    """
+    if not least <= len(text) <= most:
+        wanted = f"{least} to {most}" if least else f"at most {most}"
+        raise Invalid.field(field, "length", f"expected {wanted} characters")
+    for character in text:
+        category = unicodedata.category(character)
+        if category == "Cs" or (category == "Cc" and not (lines and character in LINE_BREAKS)):
+            raise Invalid.field(field, "characters", "control characters are not allowed")
+    return text
+
+
+def folded(text: str) -> str:
+    """`text` without case and accents, white space collapsed: the key under which titles are searched and ordered."""
+    decomposed = unicodedata.normalize("NFKD", text)
+    plain = "".join(c for c in decomposed if unicodedata.category(c) != "Mn")
+    return " ".join(unicodedata.normalize("NFKC", plain.casefold()).split())
+
+
+def cased(text: str) -> str:
+    """`text` without regard to case: the key under which usernames and e-mail addresses are unique."""
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+
+
+def faults(values: Mapping[str, Any], rules: Mapping[str, Callable[[Any], object]]) -> list[FieldError]:
+    """Every fault that `rules` (one a field) find in `values`; a field without a value or a rule has none."""
+    found: list[FieldError] = []
+    for field, rule in rules.items():
+        if values.get(field) is not None:
+            try:
+                rule(values[field])
+            except Invalid as fault:
+                found.extend(fault.errors)
+    return found
