@@ -1,0 +1,199 @@
+"""What people can do with the catalogue's lists: discover, search, and find more of what they liked."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from moviehub.application.marks import seen_by
+from moviehub.application.ports import Cache, Cached, Catalogue, Clock, Storage
+from moviehub.domain.errors import Unavailable
+from moviehub.domain.listings import (
+    PAGE_SIZE,
+    Found,
+    ListedPage,
+    Listing,
+    Provenance,
+    Recommended,
+    Search,
+    TopRated,
+    normalized_query,
+)
+from moviehub.domain.movies import Movie, MovieFilter, MovieNotFound
+from moviehub.domain.pages import MOST_COUNTED, Page, PageRequest
+
+MOST_UPSTREAM = 6
+"""No request asks the catalogue for more pages than this."""
+
+SEARCHED_PAGES = 5
+"""Filters that the catalogue's search lacks see this many of its pages: the first 100 hits."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shelf:
+    """The catalogue's pages with films that the hub has met: from the cache, else from the catalogue and kept."""
+
+    catalogue: Catalogue
+    cache: Cache
+    storage: Storage
+    clock: Clock
+    ttl: timedelta
+    flights: dict[str, "asyncio.Task[Cached[ListedPage]]"] = field(default_factory=dict)
+
+    async def pages(self, listing: Listing, first: int, last: int) -> list[tuple[Cached[ListedPage], bool]]:
+        """Pages `first` to `last` as far as there are any, each with whether the cache had it."""
+        head = await self._page(listing.on_page(first))
+        end = min(last, -(-head[0].value.total // PAGE_SIZE))
+        rest = (self._page(listing.on_page(number)) for number in range(first + 1, end + 1))
+        return [head, *await asyncio.gather(*rest)]
+
+    async def _page(self, listing: Listing) -> tuple[Cached[ListedPage], bool]:
+        cached = await self.cache.find(listing.key, ListedPage)
+        if cached is not None:
+            return cached, True
+        flight = self.flights.get(listing.key)
+        if flight is None:
+            # One shared task a page: a client that goes away does not end it for the others.
+            flight = self.flights[listing.key] = asyncio.create_task(self._fetch(listing))
+            flight.add_done_callback(lambda _: self.flights.pop(listing.key, None))
+        return await asyncio.shield(flight), False
+
+    async def _fetch(self, listing: Listing) -> Cached[ListedPage]:
+        told = await self.catalogue.page(listing)
+        now = self.clock.now()
+        async with self.storage.transaction() as uow:
+            movies = await uow.movies.remember(told.facts, now)
+        entry = Cached(ListedPage(movies, min(told.total, MOST_COUNTED)), now, now + self.ttl)
+        await self.cache.keep(listing.key, entry)
+        return entry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiscoverMovies:
+    """A page of what is trending, popular, top-rated, recommended or found by name, as the person sees it.
+
+    Our pages are cut from the catalogue's. A film that stands in the catalogue's pages twice is shown once: neither a
+    page nor two neighbouring ones (of up to 50 films) repeat it. When the catalogue is out and nothing is cached, the
+    hub's own films answer.
+    """
+
+    shelf: Shelf
+    storage: Storage
+    clock: Clock
+
+    async def __call__(self, *, listing: Listing, page: PageRequest, user_id: int | None = None) -> Found:
+        page.refuse_past(MOST_COUNTED)  # the catalogue serves no such page: do not even ask
+        last = (min(page.offset + page.size, MOST_COUNTED) - 1) // PAGE_SIZE + 1
+        before = max(0, page.offset - page.size) // PAGE_SIZE + 1
+        first = max(before, last - MOST_UPSTREAM + 1)
+        try:
+            shelved = await self.shelf.pages(listing, first, last)
+        except (Unavailable, MovieNotFound) as fault:
+            return await self._local(listing, page, user_id, fault)
+        total = shelved[0][0].value.total
+        page.refuse_past(total)
+        movies = _cut(shelved, (first - 1) * PAGE_SIZE, page)
+        return await _found(self.storage, Page(movies, total, page), user_id, _provenance(shelved))
+
+    async def _local(
+        self, listing: Listing, page: PageRequest, user_id: int | None, fault: Unavailable | MovieNotFound
+    ) -> Found:
+        async with self.storage.reading() as uow:
+            match listing:
+                case Search():
+                    wanted = MovieFilter(search=listing.query, release_year=listing.year)
+                case TopRated():
+                    wanted = MovieFilter(ordering="-vote_average")
+                case Recommended():
+                    movie = await uow.movies.find_by_tmdb(listing.tmdb_id)
+                    if movie is None:
+                        raise fault
+                    wanted = MovieFilter(genres=movie.facts.genre_ids, except_id=movie.id)
+                case _:
+                    wanted = MovieFilter()
+            movies = await uow.movies.list(wanted, page)
+        if not movies.total:
+            raise fault  # an empty list would be no answer
+        now = self.clock.now()
+        return await _found(self.storage, movies, user_id, Provenance("local", False, now, now))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchMovies:
+    """A page of films whose title has to do with some words, perhaps narrowed and ordered.
+
+    The catalogue can narrow by year; every other filter and any order work on the first 100 hits that it ranks.
+    """
+
+    discover_movies: DiscoverMovies
+
+    async def __call__(
+        self,
+        *,
+        query: str,
+        page: PageRequest,
+        wanted: MovieFilter | None = None,
+        ordered: bool = False,
+        user_id: int | None = None,
+    ) -> Found:
+        """`ordered` says whether the hits take `wanted`'s order; else they keep the catalogue's."""
+        wanted = wanted or MovieFilter()
+        listing = Search(query=normalized_query(query), year=wanted.release_year)
+        discover = self.discover_movies
+        if not ordered and wanted == MovieFilter(release_year=wanted.release_year, ordering=wanted.ordering):
+            return await discover(listing=listing, page=page, user_id=user_id)
+        try:
+            shelved = await discover.shelf.pages(listing, 1, SEARCHED_PAGES)
+            hits = _cut(shelved, 0, PageRequest(1, SEARCHED_PAGES * PAGE_SIZE))
+            provenance = _provenance(shelved)
+            narrowed = wanted.without_year()
+        except Unavailable:
+            found = await discover(listing=listing, page=PageRequest(1, SEARCHED_PAGES * PAGE_SIZE))
+            hits, provenance = tuple(marked.movie for marked in found.page.items), found.provenance
+            narrowed = wanted
+        kept = [movie for movie in hits if narrowed.matches(movie)]
+        if ordered:
+            kept = wanted.sorted(kept)
+        page.refuse_past(len(kept))
+        cut = Page(tuple(kept[page.offset : page.offset + page.size]), len(kept), page)
+        return await _found(discover.storage, cut, user_id, provenance)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecommendMovies:
+    """A page of films for those who liked this one."""
+
+    discover_movies: DiscoverMovies
+
+    async def __call__(self, *, movie_id: int, page: PageRequest, user_id: int | None = None) -> Found:
+        async with self.discover_movies.storage.reading() as uow:
+            movie = await uow.movies.get(movie_id)
+        listing = Recommended(tmdb_id=movie.facts.tmdb_id)
+        return await self.discover_movies(listing=listing, page=page, user_id=user_id)
+
+
+def _cut(shelved: Sequence[tuple[Cached[ListedPage], bool]], skipped: int, page: PageRequest) -> tuple[Movie, ...]:
+    """The films of `page` out of the catalogue's pages that begin after `skipped` films; none that came before."""
+    seen: set[int] = set()
+    cut: list[Movie] = []
+    for number, (cached, _) in enumerate(shelved):
+        for place, movie in enumerate(cached.value.movies, skipped + number * PAGE_SIZE):
+            if place >= page.offset + page.size:
+                break
+            if movie.id not in seen and place >= page.offset:
+                cut.append(movie)
+            seen.add(movie.id)
+    return tuple(cut)
+
+
+def _provenance(shelved: Sequence[tuple[Cached[ListedPage], bool]]) -> Provenance:
+    return Provenance(
+        "tmdb",
+        all(hit for _, hit in shelved),
+        min(cached.since for cached, _ in shelved),
+        min(cached.until for cached, _ in shelved),
+    )
+
+
+async def _found(storage: Storage, page: Page[Movie], user_id: int | None, provenance: Provenance) -> Found:
+    return Found(await seen_by(storage, page, user_id), provenance)

@@ -1,0 +1,14 @@
+"""Films as one person sees them: marked with what that person has said of them."""
+
+from moviehub.application.ports import Storage
+from moviehub.domain.movies import Mark, MarkedMovie, Movie
+from moviehub.domain.pages import Page
+
+
+async def seen_by(storage: Storage, page: Page[Movie], user_id: int | None) -> Page[MarkedMovie]:
+    """The page as this person sees it, a stranger if None: one question for all its films."""
+    if user_id is None or not page.items:
+        return page.map(MarkedMovie)
+    async with storage.reading() as uow:
+        marks = await uow.movies.marks(user_id, [movie.id for movie in page.items])
+    return page.map(lambda movie: MarkedMovie(movie, marks.get(movie.id, Mark())))

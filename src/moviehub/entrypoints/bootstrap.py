@@ -1,0 +1,189 @@
+"""What is plugged in: the only module that knows the adapters and the injector."""
+
+import os
+import re
+import secrets
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import fields, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from dependency_injector import containers, providers
+
+from moviehub.adapters.bcrypt.passwords import BcryptPasswords
+from moviehub.adapters.demo.catalogue import DemoCatalogue
+from moviehub.adapters.embedded import EmbeddedError, PrivatePostgres, default_data_dir
+from moviehub.adapters.jwt.tokens import JwtTokens
+from moviehub.adapters.memory.cache import MemoryCache
+from moviehub.adapters.memory.catalogue import MemoryCatalogue
+from moviehub.adapters.memory.clock import MemoryClock
+from moviehub.adapters.memory.passwords import MemoryPasswords
+from moviehub.adapters.memory.storage import MemoryStorage
+from moviehub.adapters.postgres import migrations
+from moviehub.adapters.postgres.storage import PostgresStorage
+from moviehub.adapters.redis.cache import RedisCache
+from moviehub.adapters.system.clock import SystemClock
+from moviehub.adapters.tmdb.catalogue import TmdbCatalogue
+from moviehub.application import favorites, listings, movies, ratings, sessions, users
+from moviehub.domain.errors import MovieHubError
+from moviehub.entrypoints.settings import Settings
+
+CACHE_VERSION = "1"
+"""Counted on when the shape of what is cached changes."""
+
+
+def cache_prefix(settings: Settings) -> str:
+    """What stands before every key: the hub, the shape's version, the language and region of the catalogue."""
+    return f"moviehub:{CACHE_VERSION}:{settings.catalogue}:{settings.language}:{settings.region}:"
+
+
+def _seconds(number: int) -> timedelta:
+    return timedelta(seconds=number)
+
+
+class Container(containers.DeclarativeContainer):
+    """One provider a port, chosen by the settings, and one a use case. Every provider is synchronous."""
+
+    settings = providers.Dependency(instance_of=Settings)
+    chosen = settings.provided
+
+    clock = providers.Singleton(SystemClock)
+    storage = providers.Selector(
+        chosen.storage,
+        memory=providers.Singleton(MemoryStorage),
+        postgres=providers.Singleton(
+            PostgresStorage,
+            chosen.database_url,
+            max_size=chosen.database_pool_size,
+            statement_cache=chosen.database_statement_cache,
+        ),
+    )
+    cache = providers.Selector(
+        chosen.cache,
+        memory=providers.Singleton(MemoryCache, clock),
+        redis=providers.Singleton(
+            RedisCache, chosen.redis_url, prefix=providers.Callable(cache_prefix, settings), clock=clock
+        ),
+    )
+    catalogue = providers.Selector(
+        chosen.catalogue,
+        demo=providers.Singleton(DemoCatalogue),
+        tmdb=providers.Singleton(
+            TmdbCatalogue,
+            url=chosen.catalogue_url,
+            token=chosen.tmdb_token,
+            language=chosen.language,
+            region=chosen.region,
+        ),
+    )
+    passwords = providers.Singleton(
+        BcryptPasswords, cost=chosen.bcrypt_cost, threads=chosen.password_threads, waiting=chosen.password_queue
+    )
+    tokens = providers.Singleton(
+        JwtTokens,
+        secret=providers.Callable(str.encode, chosen.secret_key),
+        access_ttl=chosen.access_token_ttl,
+    )
+    lifetimes = providers.Singleton(
+        sessions.Lifetimes,
+        idle=providers.Callable(_seconds, chosen.refresh_token_ttl),
+        whole=providers.Callable(_seconds, chosen.session_ttl),
+    )
+    ttl = providers.Callable(_seconds, chosen.cache_ttl)
+    shelf = providers.Singleton(listings.Shelf, catalogue=catalogue, cache=cache, storage=storage, clock=clock, ttl=ttl)
+
+
+def _snake(name: str) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
+
+
+USE_CASES: dict[str, type[Any]] = {
+    _snake(name): thing
+    for noun in (favorites, listings, movies, ratings, sessions, users)
+    for name, thing in vars(noun).items()
+    if isinstance(thing, type) and thing.__module__ == noun.__name__ and "__call__" in vars(thing)
+}
+"""Every use case under the name that handlers, commands and tests know it by."""
+
+
+def use_cases(container: Container) -> dict[str, Any]:
+    """Every use case, made once: each field is the port, value or use case of the same name."""
+    made: dict[str, Any] = {}
+
+    def make(name: str) -> Any:
+        if name in USE_CASES:
+            if name not in made:
+                case = USE_CASES[name]
+                made[name] = case(**{field.name: make(field.name) for field in fields(case)})
+            return made[name]
+        return container.providers[name]()
+
+    return {name: make(name) for name in USE_CASES}
+
+
+@asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[Container]:
+    """A container whose adapters are closed at the end, whatever happens."""
+    container = Container(settings=settings)
+    async with AsyncExitStack() as stack:
+        for port in (container.storage, container.cache, container.catalogue, container.passwords):
+            adapter = port()
+            if close := getattr(adapter, "close", None):
+                stack.push_async_callback(close)
+        yield container
+
+
+def in_memory(settings: Settings | None = None) -> Container:
+    """A container for tests: memory adapters all round, a clock and a catalogue that the test sets."""
+    settings = settings or Settings(database_url="memory://", secret_key="k" * 32)
+    container = Container(settings=settings)
+    container.clock.override(providers.Singleton(MemoryClock))
+    container.catalogue.override(providers.Singleton(MemoryCatalogue))
+    container.passwords.override(providers.Singleton(MemoryPasswords))
+    return container
+
+
+class StartError(RuntimeError):
+    """Something without which nothing can start; one line that says what to do."""
+
+
+@contextmanager
+def private_database(settings: Settings) -> Iterator[Settings]:
+    """The settings with a database that runs. An embedded one is started here and stopped at the end."""
+    if not settings.database_url.startswith("embedded:"):
+        yield settings
+        return
+    folder = settings.folder or default_data_dir()
+    try:
+        with PrivatePostgres(folder / "postgres") as url:
+            yield replace(settings, database_url=url, secret_key=settings.secret_key or _kept_secret(folder))
+    except EmbeddedError as fault:
+        raise StartError(str(fault)) from None
+
+
+def _kept_secret(folder: Path) -> str:
+    """The secret kept beside the data, made the first time; nobody else can read it."""
+    path = folder / "secret_key"
+    try:
+        return path.read_text().strip()
+    except FileNotFoundError:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_urlsafe(48))
+        return path.read_text().strip()
+
+
+def with_secret(settings: Settings) -> Settings:
+    """The settings with a secret: the one that is set, else one made now for this run."""
+    return settings if settings.secret_key else replace(settings, secret_key=secrets.token_urlsafe(48))
+
+
+def migrate(settings: Settings) -> str:
+    """Bring the database to the newest schema; the revision it has then."""
+    try:
+        migrations.upgrade(settings.database_url)
+    except MovieHubError as fault:
+        raise StartError(f"MOVIEHUB_DATABASE_URL: {fault}") from None
+    return migrations.head()

@@ -1,0 +1,67 @@
+"""How the parts of a running hub are: asked by `/health/ready` and by `moviehub doctor`."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from moviehub.entrypoints.bootstrap import Container
+
+LONGEST_CHECK = 1.0
+State = Literal["ok", "degraded", "unavailable"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """How one part is, and why it is not well."""
+
+    part: str
+    state: State
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A question to one part, and what the hub is when it is not answered well within a second."""
+
+    part: str
+    ask: Callable[[], Awaitable[None]]
+    without: State
+
+    async def __call__(self) -> Finding:
+        """Ask."""
+        try:
+            async with asyncio.timeout(LONGEST_CHECK):
+                await self.ask()
+        except Exception as fault:  # whatever it is, the part is ill
+            return Finding(self.part, self.without, str(fault) or type(fault).__name__)
+        return Finding(self.part, "ok")
+
+
+def checks_of(container: Container) -> tuple[Check, ...]:
+    """The checks of this container: its adapters' own pings. Adapters in memory are always well."""
+    parts: tuple[tuple[str, object, State], ...] = (
+        ("database", container.storage(), "unavailable"),
+        ("cache", container.cache(), "degraded"),
+        ("catalogue", container.catalogue(), "degraded"),
+    )
+    checks = [Check(part, ping, without) for part, one, without in parts if (ping := getattr(one, "ping", None))]
+    if revision := getattr(container.storage(), "revision", None):
+
+        async def migrated() -> None:
+            if await revision() is None:
+                raise RuntimeError("there are no tables yet: run moviehub migrate")
+
+        checks.insert(1, Check("migrations", migrated, "unavailable"))
+    return tuple(checks)
+
+
+async def examine(checks: tuple[Check, ...]) -> list[Finding]:
+    """Ask every part at once."""
+    return list(await asyncio.gather(*(check() for check in checks)))
+
+
+def worst(findings: list[Finding]) -> State:
+    """How the whole is: as its most needed ill part."""
+    order: tuple[State, ...] = ("ok", "degraded", "unavailable")
+    return max((finding.state for finding in findings), key=order.index, default="ok")

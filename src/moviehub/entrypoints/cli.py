@@ -1,0 +1,275 @@
+"""The `moviehub` command: serve, migrate, and what an operator needs now and then."""
+
+import asyncio
+import os
+import secrets
+import sys
+import tempfile
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from moviehub import __version__
+from moviehub.domain.errors import Invalid, MovieHubError
+from moviehub.entrypoints import bootstrap, logs
+from moviehub.entrypoints.checks import Finding, checks_of, examine
+from moviehub.entrypoints.settings import Settings, SettingsError, unknown_variables
+
+
+class Fault(click.ClickException):
+    """Something that stops a command: one line, no traceback."""
+
+
+class ConfigFault(Fault):
+    """A setting that stops a command."""
+
+    exit_code = 78  # EX_CONFIG of sysexits.h
+
+
+def _read_settings() -> Settings:
+    try:
+        return Settings.read()
+    except SettingsError as fault:
+        raise ConfigFault(str(fault)) from None
+
+
+def _command(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A command that ends with one clear line when something that we know goes wrong."""
+
+    @wraps(function)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except Invalid as fault:
+            raise Fault(fault.detail) from None
+        except (MovieHubError, bootstrap.StartError) as fault:
+            raise Fault(str(fault)) from None
+
+    return run
+
+
+@contextmanager
+def _ready(settings: Settings) -> Iterator[Settings]:
+    """The settings with a database that runs: a private one is started, and ended with us."""
+    with bootstrap.private_database(settings) as ready:
+        yield ready
+
+
+def _run(settings: Settings, act: Callable[[bootstrap.Container], Coroutine[Any, Any, Any]]) -> Any:
+    """Do something with a container, and close it."""
+
+    async def main() -> Any:
+        async with bootstrap.running(bootstrap.with_secret(settings)) as container:
+            return await act(container)
+
+    logs.configure(settings)
+    return asyncio.run(main())
+
+
+def _new_password() -> str:
+    """A password asked for twice on a terminal, else the first line of standard input."""
+    if sys.stdin.isatty():
+        return str(click.prompt("Password", hide_input=True, confirmation_prompt=True))
+    return sys.stdin.readline().rstrip("\r\n")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, message="moviehub %(version)s")
+def main() -> None:
+    """A movie catalogue, accounts, favourites and ratings over HTTP.
+
+    Settings are MOVIEHUB_… variables; deploy/env.example explains each. Without any, `moviehub serve` uses a private
+    Postgres and a demo catalogue.
+    """
+
+
+@main.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65535), help="Port to listen on.")
+@click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 256), help="Worker processes.")
+@_command
+def serve(host: str, port: int, workers: int) -> None:
+    """Serve the API. A private Postgres is started and migrated first."""
+    from moviehub.entrypoints import server
+
+    settings = _read_settings()
+    if workers > 1 and "memory" in (settings.storage, settings.cache):
+        name = "MOVIEHUB_DATABASE_URL" if settings.storage == "memory" else "MOVIEHUB_REDIS_URL"
+        raise ConfigFault(f"{name} is memory://, which one process alone can see: set it, or serve with --workers 1.")
+    if not server.port_is_free(host, port):
+        raise Fault(f"Port {port} of {host} is in use or not ours to take: choose another with --port.")
+    for name in unknown_variables():
+        click.echo(f"Warning: {name} is no setting of moviehub; deploy/env.example lists those.", err=True)
+    with ExitStack() as stack:
+        private = settings.database_url.startswith("embedded:")
+        settings = stack.enter_context(_ready(settings))
+        if private:
+            bootstrap.migrate(settings)
+        generated = not settings.secret_key
+        settings = bootstrap.with_secret(settings)
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="moviehub-")))
+        click.echo(_banner(settings, host, port, workers, private, generated), err=True)
+        server.serve(settings, host=host, port=port, workers=workers, folder=folder)
+
+
+def _banner(settings: Settings, host: str, port: int, workers: int, private: bool, generated: bool) -> str:
+    url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    demo = "the demo catalogue; set MOVIEHUB_TMDB_TOKEN for TMDb"
+    storage = "a private Postgres, data kept" if private else settings.storage
+    if settings.storage == "memory":
+        storage = "memory: everything is gone when it ends"
+    lines = [
+        "",
+        f"  moviehub {__version__} serves on {url}",
+        "",
+        f"  storage    {storage}",
+        f"  cache      {settings.cache}",
+        f"  catalogue  {'TMDb' if settings.catalogue == 'tmdb' else demo}",
+        f"  workers    {workers}",
+        "",
+        f"  docs       {url}/docs/",
+        f"  try        curl '{url}/api/movies/popular/?page_size=3'",
+        "",
+        "  Ctrl-C ends everything.",
+        "",
+    ]
+    if generated and not private:
+        lines.append("  Warning: no MOVIEHUB_SECRET_KEY is set; one was made for this run, and sessions end with it.\n")
+    return "\n".join(lines)
+
+
+@main.command()
+@_command
+def migrate() -> None:
+    """Bring the database to the newest schema and flush the cache. Safe to run from several places at once."""
+    settings = _read_settings()
+    if settings.storage == "memory":
+        raise ConfigFault("MOVIEHUB_DATABASE_URL is memory://, which has no schema.")
+    with _ready(settings) as ready:
+        revision = bootstrap.migrate(ready)
+        click.echo(f"The database is at revision {revision}.")
+        if settings.cache == "redis":
+            try:
+                _run(ready, _flush)
+                click.echo("The cache is empty.")
+            except MovieHubError as fault:
+                click.echo(f"Warning: the cache could not be flushed: {fault}", err=True)
+
+
+async def _examine(container: bootstrap.Container) -> list[Finding]:
+    return await examine(checks_of(container))
+
+
+@main.command()
+def doctor() -> None:
+    """Check settings, database, schema, cache and catalogue; the exit code tells whether all is well."""
+    faults = 0
+
+    def say(state: str, what: str, told: str) -> None:
+        nonlocal faults
+        faults += state == "fault"
+        click.echo(f"{state:8} {what:12} {told}")
+
+    try:
+        settings = Settings.read()
+        say(
+            "ok",
+            "settings",
+            f"{settings.env}: {settings.storage} storage, {settings.cache} cache, {settings.catalogue} catalogue",
+        )
+    except SettingsError as fault:
+        say("fault", "settings", str(fault))
+        sys.exit(ConfigFault.exit_code)
+    for name in unknown_variables():
+        say("warning", "settings", f"{name} is no setting of moviehub: a typing error?")
+    if not settings.secret_key:
+        say("warning", "secret", "MOVIEHUB_SECRET_KEY is not set: sessions end when the server does")
+    try:
+        with _ready(settings) as ready:
+            for finding in _run(ready, _examine):
+                state = {"ok": "ok", "degraded": "warning", "unavailable": "fault"}[finding.state]
+                say(state, finding.part, finding.reason or "answers")
+    except (MovieHubError, bootstrap.StartError) as fault:
+        say("fault", "database", str(fault))
+    sys.exit(1 if faults else 0)
+
+
+@main.command()
+def openapi() -> None:
+    """Print the OpenAPI 3.1 document."""
+    from moviehub.entrypoints.http.app import openapi_document
+
+    settings = Settings(database_url="memory://", secret_key=secrets.token_hex(32))
+    click.echo(msgspec.json.format(openapi_document(settings)).decode())
+
+
+@main.group()
+def user() -> None:
+    """Make and mend accounts."""
+
+
+@user.command("create-admin")
+@click.option("--username", required=True, help="Name of the new superuser.")
+@click.option("--email", required=True, help="E-mail address of the new superuser.")
+@_command
+def create_admin(username: str, email: str) -> None:
+    """Make a superuser. The password is asked for, or read from standard input."""
+    password = _new_password()
+
+    async def act(container: bootstrap.Container) -> None:
+        made = await bootstrap.use_cases(container)["register"](
+            username=username, email=email, password=password, is_superuser=True
+        )
+        click.echo(f"Made superuser {made.username} with id {made.id}.")
+
+    with _ready(_read_settings()) as ready:
+        _run(ready, act)
+
+
+@user.command("set-password")
+@click.option("--username", help="Name of the account.")
+@click.option("--email", help="E-mail address of the account, instead of its name.")
+@_command
+def set_password(username: str | None, email: str | None) -> None:
+    """Set an account's password and end its sessions. The password is asked for, or read from standard input."""
+    login = username or email
+    if login is None or (username and email):
+        raise click.UsageError("Name the account with --username or with --email.")
+    password = _new_password()
+
+    async def act(container: bootstrap.Container) -> None:
+        await bootstrap.use_cases(container)["set_password"](login=login, password=password)
+        click.echo(f"The password of {login} is set, and its sessions are ended.")
+
+    with _ready(_read_settings()) as ready:
+        _run(ready, act)
+
+
+@main.group()
+def cache() -> None:
+    """Look after the cache."""
+
+
+async def _flush(container: bootstrap.Container) -> None:
+    await container.cache().flush()
+
+
+@cache.command("flush")
+@_command
+def flush() -> None:
+    """Forget everything that is cached, and nothing else in Redis."""
+    settings = _read_settings()
+    if settings.cache == "memory":
+        raise ConfigFault("MOVIEHUB_REDIS_URL is memory://: each server's cache is its own and ends with it.")
+    _run(settings, _flush)
+    click.echo("The cache is empty.")
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("PYTHONUNBUFFERED", "1")
+    main()

@@ -1,0 +1,142 @@
+"""The HTTP application: controllers, errors and use cases put together for one worker."""
+
+import gc
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+import structlog
+from litestar import Litestar, Router
+from litestar.config.cors import CORSConfig
+from litestar.di import Provide
+from litestar.exceptions import HTTPException
+
+from moviehub.domain.errors import MovieHubError
+from moviehub.entrypoints import logs
+from moviehub.entrypoints.bootstrap import Container, running, use_cases
+from moviehub.entrypoints.checks import checks_of
+from moviehub.entrypoints.http import openapi
+from moviehub.entrypoints.http.auth import BearerAuth
+from moviehub.entrypoints.http.docs import DocsController
+from moviehub.entrypoints.http.edge import LARGEST_BODY, Edge
+from moviehub.entrypoints.http.favorites import FavoritesController
+from moviehub.entrypoints.http.health import HealthController
+from moviehub.entrypoints.http.listings import ListingsController
+from moviehub.entrypoints.http.metrics import Metrics
+from moviehub.entrypoints.http.movies import MoviesController
+from moviehub.entrypoints.http.problems import answer_problem
+from moviehub.entrypoints.http.ratings import RatingsController
+from moviehub.entrypoints.http.sessions import SessionsController, TokensController
+from moviehub.entrypoints.http.users import UsersController
+from moviehub.entrypoints.settings import Settings
+
+log = structlog.get_logger()
+
+
+def _given(value: Any) -> Provide:
+    def provide() -> Any:  # a plain closure: Litestar cannot read an injector provider's signature
+        return value
+
+    return Provide(provide, sync_to_thread=False)
+
+
+def create_router(container: Container, metrics: Metrics) -> Litestar:
+    """The Litestar application over a container, without the edge around it."""
+    settings = container.settings()
+    cases = use_cases(container)
+    api = Router(
+        "/",
+        route_handlers=[
+            UsersController,
+            TokensController,
+            SessionsController,
+            ListingsController,
+            MoviesController,
+            FavoritesController,
+            RatingsController,
+        ],
+        middleware=[BearerAuth(cases["authenticate"])],
+    )
+    document = b""
+
+    def provide_document() -> bytes:
+        return document
+
+    app = Litestar(
+        [api, DocsController, HealthController],
+        dependencies={
+            **{name: _given(case) for name, case in cases.items()},
+            "checks": _given(checks_of(container)),
+            "metrics": _given(metrics),
+            "document": Provide(provide_document, sync_to_thread=False),
+        },
+        exception_handlers={MovieHubError: answer_problem, HTTPException: answer_problem, Exception: answer_problem},
+        cors_config=_cors(settings),
+        request_max_body_size=LARGEST_BODY,
+        openapi_config=None,
+        logging_config=None,
+    )
+    document = msgspec.json.encode(openapi.build(app))
+    return app
+
+
+def create_app(container: Container) -> Edge:
+    """The whole ASGI application over a container that somebody else closes."""
+    metrics = Metrics()
+    return Edge(create_router(container, metrics), container.settings(), metrics)
+
+
+def _cors(settings: Settings) -> CORSConfig | None:
+    if not settings.cors_origins:
+        return None
+    return CORSConfig(
+        allow_origins=list(settings.cors_origins),
+        allow_headers=["authorization", "content-type", "if-none-match", "x-request-id", "traceparent"],
+        expose_headers=["etag", "x-request-id", "retry-after", "age", "cache-status"],
+        max_age=600,
+    )
+
+
+class Worker:
+    """What the server runs: the application, made when the worker starts and closed when it ends."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.app: Edge | None = None
+
+    async def __call__(self, scope: Any, receive: Callable[..., Any], send: Callable[..., Any]) -> None:
+        """Serve one connection, or the worker's life."""
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+        elif scope["type"] == "http" and self.app is not None:
+            await self.app(scope, receive, send)
+
+    async def _live(self, receive: Callable[..., Any], send: Callable[..., Any]) -> None:
+        await receive()
+        async with self._started():
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    @asynccontextmanager
+    async def _started(self) -> AsyncIterator[None]:
+        async with running(self.settings) as container:
+            self.app = create_app(container)
+            # What is alive now stays alive: collections need not walk it again (a full one stalls a worker for 80 ms).
+            gc.collect()
+            gc.freeze()
+            gc.set_threshold(50_000, 50, 100)
+            yield
+
+
+def create() -> Worker:
+    """The worker, from the environment: what the server calls in each of its processes."""
+    settings = Settings.read()
+    logs.configure(settings)
+    return Worker(settings)
+
+
+def openapi_document(settings: Settings) -> bytes:
+    """The OpenAPI document alone, without a server."""
+    return msgspec.json.encode(openapi.build(create_router(Container(settings=settings), Metrics())))

@@ -1,0 +1,291 @@
+"""What is true of every exchange: ids, limits, headers, conditional requests, compression, and one answer for HEAD."""
+
+import gzip
+import hashlib
+import re
+import secrets
+import time
+from functools import lru_cache
+from typing import Any
+
+import structlog
+from litestar.types import ASGIApp, HTTPScope, Message, Receive, Send
+
+from moviehub.domain.errors import Invalid, MovieHubError
+from moviehub.entrypoints.http import problems
+from moviehub.entrypoints.http.exchange import Exchange, Proxies
+from moviehub.entrypoints.http.metrics import Metrics
+from moviehub.entrypoints.http.public_pages import LONGEST_KEPT, Headers, PublicPage, PublicPages
+from moviehub.entrypoints.settings import Settings
+
+LONGEST_TARGET = 8 * 1024
+LARGEST_HEADERS = 32 * 1024
+LARGEST_BODY = 64 * 1024
+LEAST_COMPRESSED = 500
+
+_SANE_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+_HOST = re.compile(rb"(?:[A-Za-z0-9._-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
+_MAX_AGE = re.compile(rb"public, max-age=([0-9]+)")
+_COMPRESSIBLE = (b"application/json", b"application/problem+json", b"text/", b"application/javascript")
+_SECURITY: Headers = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+]
+_POLICY = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
+_HSTS = (b"strict-transport-security", b"max-age=31536000; includeSubDomains")
+
+log = structlog.get_logger()
+
+
+@lru_cache(1024)
+def accepts_gzip(accept_encoding: bytes) -> bool:
+    """Whether gzip may be sent: named, or covered by `*`, with a weight above 0 (RFC 9110 section 12.5.3)."""
+    weights: dict[str, float] = {}
+    for item in accept_encoding.decode("latin-1").lower().split(","):
+        name, *parameters = (part.strip() for part in item.split(";"))
+        weight = 1.0
+        for parameter in parameters:
+            if parameter.startswith("q="):
+                try:
+                    weight = float(parameter[2:])
+                except ValueError:
+                    weight = 0.0
+        weights[name] = weight
+    return weights.get("gzip", weights.get("*", 0.0)) > 0
+
+
+def etag_matches(if_none_match: bytes, etag: bytes) -> bool:
+    """Whether one of the client's entity tags is ours, in either encoding (RFC 9110 section 13.1.2)."""
+    if if_none_match.strip() == b"*":
+        return True
+    bare = etag.strip(b'"')
+    tags = {tag.strip().removeprefix(b"W/").strip(b'"').removesuffix(b"-gzip") for tag in if_none_match.split(b",")}
+    return bare in tags
+
+
+class Edge:
+    """The outermost ASGI application of a worker, around the router."""
+
+    def __init__(self, app: ASGIApp, settings: Settings, metrics: Metrics) -> None:
+        self.app = app
+        self.settings = settings
+        self.pages = PublicPages()
+        self.proxies = Proxies(settings)
+        self.metrics = metrics
+        self.origins = frozenset(origin.encode() for origin in settings.cors_origins)
+
+    async def __call__(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        started = time.perf_counter()
+        path = scope["path"]
+        size = 0
+        request_id = host = authorization = length = origin = None
+        encoding = condition = b""
+        for name, value in scope["headers"]:
+            size += len(name) + len(value) + 4
+            if name == b"host":
+                host = value
+            elif name == b"accept-encoding":
+                encoding = value
+            elif name == b"authorization":
+                authorization = value
+            elif name == b"if-none-match":
+                condition = value
+            elif name == b"x-request-id":
+                request_id = value
+            elif name == b"content-length":
+                length = value
+            elif name == b"origin":
+                origin = value
+        if request_id is None or not _SANE_ID.fullmatch(request_id):
+            request_id = secrets.token_hex(16).encode()
+        method = scope["method"]
+        gzipped = accepts_gzip(encoding)
+
+        exchange = Exchange(
+            scope=scope,
+            path=path,
+            request_id=request_id.decode(),
+            host=(host or b"").decode("latin-1"),
+            authorization=None if authorization is None else authorization.decode("latin-1"),
+            proxies=self.proxies,
+            settings=self.settings,
+        )
+        key = None
+        if authorization is None and method in ("GET", "HEAD"):
+            seen = (exchange.scheme, exchange.base_url) if self.proxies.any else (scope["scheme"], host)
+            key = (path, scope["query_string"], *seen, origin if origin in self.origins else None)
+            page = self.pages.find(key)
+            if page is not None:
+                await self._send_page(page, method, request_id, gzipped, condition, send)
+                self.metrics.count(method, page.template, 200, time.perf_counter() - started)
+                return
+
+        scope["moviehub"] = exchange  # type: ignore[typeddict-unknown-key]
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(request_id=exchange.request_id)
+        if path.startswith("/api/v1/"):
+            scope["path"] = "/api/" + path[8:]
+            scope["raw_path"] = scope["path"].encode()
+        if method == "HEAD":
+            scope["method"] = "GET"
+
+        answer = _Answer()
+        fault = _refusal(scope, host, size, length)
+        if fault is not None:
+            answer.problem(fault, exchange)
+        else:
+            try:
+                await self.app(scope, receive, answer.take)
+            except Exception as error:
+                log.error("unexpected error", exc_info=error)
+                answer.problem(problems.Broken("Something unexpected went wrong."), exchange)
+        template = scope.get("path_template") or "(none)"
+        if answer.status == 200 and method in ("GET", "HEAD"):
+            status = await self._send_good(answer, exchange, method, gzipped, condition, send, key, template)
+        else:
+            status = answer.status
+            headers = self._common(answer.headers, exchange)
+            body, headers = _encoded(answer.body, headers, gzipped)
+            await _send(send, status, headers, b"" if method == "HEAD" else body)
+        self.metrics.count(method, template, status, time.perf_counter() - started)
+
+    def _common(self, headers: Headers, exchange: Exchange) -> Headers:
+        """The answer's own headers and those that every answer has."""
+        names = {name for name, _ in headers}
+        common = [*headers, *_SECURITY, (b"x-request-id", exchange.request_id.encode())]
+        if b"content-security-policy" not in names:
+            common.append(_POLICY)
+        if exchange.scheme == "https":
+            common.append(_HSTS)
+        if b"vary" not in names:
+            common.append((b"vary", b"Accept-Encoding"))
+        return common
+
+    async def _send_good(
+        self,
+        answer: "_Answer",
+        exchange: Exchange,
+        method: str,
+        gzipped: bool,
+        condition: bytes,
+        send: Send,
+        key: tuple[object, ...] | None,
+        template: str,
+    ) -> int:
+        headers = self._common(answer.headers, exchange)
+        control = next((value for name, value in headers if name == b"cache-control"), b"")
+        if b"no-store" in control:
+            body, headers = _encoded(answer.body, headers, gzipped)
+            await _send(send, 200, headers, b"" if method == "HEAD" else body)
+            return 200
+        etag = b'"%s"' % hashlib.blake2b(answer.body, digest_size=12).hexdigest().encode()
+        life = _MAX_AGE.fullmatch(control)
+        if key is not None and life is not None and int(life[1]) > 0:
+            now = time.monotonic()
+            dropped = (b"cache-control", b"age", b"x-request-id", b"content-length", b"cache-status")
+            page = PublicPage(
+                template=template,
+                headers=[pair for pair in headers if pair[0] not in dropped],
+                etag=etag,
+                body=answer.body,
+                max_age=int(life[1]),
+                age=int(next((value for name, value in headers if name == b"age"), b"0")),
+                kept_at=now,
+                until=now + min(LONGEST_KEPT, int(life[1])),
+            )
+            self.pages.keep(key, page)
+        if condition and etag_matches(condition, etag):
+            kept = [pair for pair in headers if pair[0] not in (b"content-type", b"content-length")]
+            await _send(send, 304, [*kept, (b"etag", etag)], b"")
+            return 304
+        body, headers = _encoded(answer.body, headers, gzipped, etag)
+        await _send(send, 200, headers, b"" if method == "HEAD" else body)
+        return 200
+
+    async def _send_page(
+        self, page: PublicPage, method: str, request_id: bytes, gzipped: bool, condition: bytes, send: Send
+    ) -> None:
+        waited = int(time.monotonic() - page.kept_at)
+        headers = [
+            *page.headers,
+            (b"x-request-id", request_id),
+            (b"cache-control", b"public, max-age=%d" % max(0, page.max_age - waited)),
+            (b"age", b"%d" % (page.age + waited)),
+            (b"cache-status", b"moviehub; hit"),
+        ]
+        if condition and etag_matches(condition, page.etag):
+            headers = [pair for pair in headers if pair[0] != b"content-type"]
+            await _send(send, 304, [*headers, (b"etag", page.etag)], b"")
+            return
+        body = page.body
+        if gzipped and len(body) > LEAST_COMPRESSED:
+            if page.gzipped is None:
+                page.gzipped = gzip.compress(body, 6, mtime=0)
+            body = page.gzipped
+            headers += ((b"content-encoding", b"gzip"), (b"etag", page.etag[:-1] + b'-gzip"'))
+        else:
+            headers.append((b"etag", page.etag))
+        headers.append((b"content-length", b"%d" % len(body)))
+        await _send(send, 200, headers, b"" if method == "HEAD" else body)
+
+
+class _Answer:
+    """An answer of the router, taken whole: ours are small and never streamed."""
+
+    __slots__ = ("body", "headers", "status")
+
+    def __init__(self) -> None:
+        self.status = 500
+        self.headers: Headers = []
+        self.body = b""
+
+    async def take(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            self.headers = [(name.lower(), value) for name, value in message["headers"]]
+            self.headers = [pair for pair in self.headers if pair[0] != b"content-length"]
+        elif message["type"] == "http.response.body":
+            self.body += message["body"]
+
+    def problem(self, fault: MovieHubError, exchange: Exchange) -> None:
+        self.status, headers, self.body = problems.document(fault, exchange)
+        self.headers = [(name.encode(), value.encode()) for name, value in headers.items()]
+        self.headers.append((b"content-type", problems.MEDIA_TYPE.encode()))
+
+
+def _refusal(scope: HTTPScope, host: bytes | None, size: int, length: bytes | None) -> MovieHubError | None:
+    """Why a request is not even routed, if it is not."""
+    target = len(scope.get("raw_path") or scope["path"].encode()) + len(scope["query_string"])
+    if target > LONGEST_TARGET:
+        return problems.TargetTooLong("The path with its query is longer than 8 KiB.")
+    if size > LARGEST_HEADERS:
+        return problems.HeadersTooLarge("The headers together are larger than 32 KiB.")
+    if host is None or not _HOST.fullmatch(host):
+        return Invalid.field("Host", "format", "expected a host name")
+    if length is not None and (not length.isdigit() or int(length[:20]) > LARGEST_BODY):
+        return problems.TooLarge("The body is larger than 64 KiB.")
+    return None
+
+
+def _encoded(body: bytes, headers: Headers, gzipped: bool, etag: bytes | None = None) -> tuple[bytes, Headers]:
+    """The body in the encoding that the client takes, with the headers that tell of it."""
+    headers = list(headers)
+    kind = next((value for name, value in headers if name == b"content-type"), b"")
+    if gzipped and len(body) > LEAST_COMPRESSED and kind.startswith(_COMPRESSIBLE):
+        body = gzip.compress(body, 4, mtime=0)
+        headers.append((b"content-encoding", b"gzip"))
+        etag = etag and etag[:-1] + b'-gzip"'
+    if etag:
+        headers.append((b"etag", etag))
+    if kind or body:
+        headers.append((b"content-length", b"%d" % len(body)))
+    return body, headers
+
+
+async def _send(send: Send, status: int, headers: Headers, body: bytes) -> None:
+    start: Any = {"type": "http.response.start", "status": status, "headers": headers}
+    await send(start)
+    end: Any = {"type": "http.response.body", "body": body, "more_body": False}
+    await send(end)

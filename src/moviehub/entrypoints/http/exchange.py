@@ -1,0 +1,93 @@
+"""What is known of a request before anything else: its id, its path as sent, and who is really at the other end."""
+
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from litestar.types import Scope
+
+from moviehub.entrypoints.settings import Settings
+
+
+class Proxies:
+    """The proxies that are trusted to say whom they speak for, and the public URL if one is set."""
+
+    def __init__(self, settings: Settings) -> None:
+        networks = tuple(ipaddress.ip_network(item) for item in settings.trusted_proxies)
+        self.public_url = settings.public_url
+        self.any = bool(networks)
+
+        @lru_cache(4096)
+        def trusted(address: str) -> bool:
+            try:
+                parsed = ipaddress.ip_address(address)
+            except ValueError:
+                return False
+            return any(parsed in network for network in networks)
+
+        self.trusted = trusted
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One request on its way. `path` is as the client sent it, whatever version prefix it has."""
+
+    scope: Scope
+    path: str
+    request_id: str
+    host: str
+    authorization: str | None
+    proxies: Proxies
+    settings: Settings
+
+    @property
+    def address(self) -> str:
+        """The client's address: of the hops that trusted proxies report, the rightmost that is none of them."""
+        address = self._peer
+        if self._behind_proxy:
+            for hop in reversed(self._told(b"x-forwarded-for")):
+                try:
+                    address = str(ipaddress.ip_address(hop))
+                except ValueError:
+                    break  # trusted proxies report addresses: from here on somebody else has written
+                if not self.proxies.trusted(address):
+                    break
+        return address
+
+    @property
+    def scheme(self) -> str:
+        """http or https, as the client sees it."""
+        if self._behind_proxy and (told := self._told(b"x-forwarded-proto")):
+            return "https" if told[-1].lower() == "https" else "http"
+        return self.scope["scheme"]
+
+    @property
+    def base_url(self) -> str:
+        """Scheme and host as the client sees them; the public URL of the settings if there is one."""
+        if self.proxies.public_url:
+            return self.proxies.public_url
+        host = self.host
+        if self._behind_proxy and (told := self._told(b"x-forwarded-host")):
+            host = told[-1]
+        return f"{self.scheme}://{host}"
+
+    @property
+    def _peer(self) -> str:
+        return (self.scope.get("client") or ("", 0))[0]
+
+    @property
+    def _behind_proxy(self) -> bool:
+        return self.proxies.any and self.proxies.trusted(self._peer)
+
+    def _told(self, name: bytes) -> list[str]:
+        values = [value.decode("latin-1") for key, value in self.scope["headers"] if key == name]
+        return [item.strip() for value in values for item in value.split(",") if item.strip()]
+
+
+def exchange_of(scope: Scope) -> Exchange:
+    """The exchange that the edge put into this scope."""
+    extra: Mapping[str, Any] = scope
+    found: Exchange = extra["moviehub"]
+    return found

@@ -1,0 +1,42 @@
+"""Whether this worker lives, whether the service can do its work, and its numbers."""
+
+import msgspec
+from litestar import Controller, Response, get
+from litestar.di import NamedDependency
+
+from moviehub.entrypoints.checks import Check, State, examine, worst
+from moviehub.entrypoints.http.calls import answer, call
+from moviehub.entrypoints.http.metrics import Metrics
+
+
+class HealthOut(msgspec.Struct):
+    """The whole, and each part: without the cache or the catalogue the service goes on, without the database not."""
+
+    status: State
+    checks: dict[str, State]
+
+
+class HealthController(Controller):
+    """Health and metrics."""
+
+    tags = ["Operation"]
+
+    @get("/health/live", opt=call(auth="none", answers={200: HealthOut}))
+    async def live(self) -> Response[bytes]:
+        """Tell that this worker runs."""
+        return answer(HealthOut("ok", {}))
+
+    @get("/health/ready", opt=call(auth="none", answers={200: HealthOut, 503: HealthOut}))
+    async def ready(self, checks: NamedDependency[tuple[Check, ...]]) -> Response[bytes]:
+        """Tell whether the service can do its work, and which parts of it are ill."""
+        findings = await examine(checks)
+        health = HealthOut(worst(findings), {finding.part: finding.state for finding in findings})
+        if health.status == "unavailable":
+            return answer(health, 503, {"cache-control": "no-store", "retry-after": "5"})
+        return answer(health)
+
+    @get("/metrics")
+    async def metrics(self, metrics: NamedDependency[Metrics]) -> Response[bytes]:
+        """Numbers for Prometheus."""
+        media_type, text = metrics.exposition()
+        return Response(text, media_type=media_type, headers={"cache-control": "no-store"})

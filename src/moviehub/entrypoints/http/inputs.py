@@ -1,0 +1,190 @@
+"""What comes in by request: bodies, query parameters and ids, read strictly, every fault named at once."""
+
+import re
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import Any, Generic, TypeVar, get_args, get_origin
+from urllib.parse import parse_qsl
+
+import msgspec
+from litestar import Request
+
+from moviehub.domain.errors import FieldError, Invalid, NotFound
+from moviehub.entrypoints.http.problems import UnsupportedMediaType
+
+S = TypeVar("S", bound=msgspec.Struct)
+Rules = Mapping[str, Callable[[Any], object]]
+AnyRequest = Request[Any, Any, Any]
+
+LARGEST_ID = 2**63 - 1
+MOST_NAMED = 20
+"""At most so many faults are told of one request."""
+
+_KINDS: dict[Any, str] = {
+    int: "an integer",
+    float: "a number",
+    str: "a string",
+    bool: "true or false",
+    type(None): "null",
+}
+
+
+class NoSuchId(NotFound):
+    """An id in a path that nothing can have; `errors` names it."""
+
+    slug = "not-found"
+    title = "Not found"
+
+    def __init__(self, name: str) -> None:
+        self.errors = (FieldError(name, "format", "expected an id: decimal digits from 1"),)
+        super().__init__(f"{name}: expected an id: decimal digits from 1")
+
+
+def path_id(request: AnyRequest, name: str) -> int:
+    """The id in the path: ASCII digits only, from 1 to 2^63 - 1. NoSuchId otherwise."""
+    text = request.path_params[name]
+    if re.fullmatch(r"[0-9]{1,19}", text) and 0 < (number := int(text)) <= LARGEST_ID:
+        return number
+    raise NoSuchId(name)
+
+
+class Body(Generic[S]):
+    """A JSON body of one shape. `rules` are the domain's, one a field, so that all faults are told at once.
+
+    With `form`, the same fields are accepted as application/x-www-form-urlencoded.
+    """
+
+    def __init__(self, shape: type[S], rules: Rules | None = None, *, form: bool = False) -> None:
+        self.shape = shape
+        self.rules = rules or {}
+        self.form = form
+
+    @cached_property
+    def _fields(self) -> tuple[msgspec.structs.FieldInfo, ...]:
+        return msgspec.structs.fields(self.shape)
+
+    async def read(self, request: AnyRequest) -> S:
+        """The body, or Invalid naming every field at fault, or UnsupportedMediaType."""
+        media, _, parameters = request.headers.get("content-type", "application/json").partition(";")
+        media = media.strip().lower()
+        charset = re.search(r"charset\s*=\s*\"?([\w-]+)", parameters)
+        if charset and charset[1].lower() not in ("utf-8", "utf8", "us-ascii"):
+            raise UnsupportedMediaType("Send the body in UTF-8.")
+        raw = await request.body()
+        if self.form and media == "application/x-www-form-urlencoded":
+            return self._convert(dict(_pairs(raw)))
+        if media != "application/json" and not re.fullmatch(r"application/[\w.-]+\+json", media):
+            raise UnsupportedMediaType("Send the body as application/json.")
+        try:
+            value = msgspec.json.decode(raw)
+        except RecursionError:
+            raise Invalid(detail="The body is nested too deeply.") from None
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            raise Invalid(detail="The body is not JSON in UTF-8.") from None
+        if not isinstance(value, dict):
+            raise Invalid(detail="The body is not a JSON object.")
+        return self._convert(value)
+
+    def _convert(self, values: dict[str, Any]) -> S:
+        faults = [
+            FieldError(name[:64], "unknown", "there is no such field here")
+            for name in sorted(values.keys() - {field.name for field in self._fields})
+        ]
+        good: dict[str, Any] = {}
+        for field in self._fields:
+            if field.name not in values:
+                if field.required:
+                    faults.append(FieldError(field.name, "required", "this field is required"))
+                continue
+            try:
+                good[field.name] = msgspec.convert(values[field.name], field.type)
+                if field.name in self.rules and good[field.name] is not None:
+                    self.rules[field.name](good[field.name])
+            except msgspec.ValidationError:
+                faults.append(FieldError(field.name, "type", f"expected {_kind(field.type)}"))
+            except Invalid as fault:
+                faults.extend(fault.errors)
+        if faults:
+            raise Invalid(faults[:MOST_NAMED])
+        return self.shape(**good)
+
+
+class Query(Generic[S]):
+    """Query parameters of one shape: unknown ones are ignored, a known one with a bad value is Invalid.
+
+    A parameter of a tuple type may be given more than once; of any other, the last counts.
+    """
+
+    def __init__(self, shape: type[S], rules: Rules | None = None, aliases: Mapping[str, str] | None = None) -> None:
+        self.shape = shape
+        self.rules = rules or {}
+        self.aliases = aliases or {}
+        self.fields = {field.name: field for field in msgspec.structs.fields(shape)}
+
+    def read(self, request: AnyRequest) -> S:
+        """The parameters, or Invalid naming every one at fault."""
+        given: dict[str, Any] = {}
+        faults: list[FieldError] = []
+        query = request.scope["query_string"]
+        for name, text in _pairs(query) if query else ():
+            name = self.aliases.get(name, name)
+            field = self.fields.get(name)
+            if field is None:
+                continue
+            try:
+                value = _parsed(text, field.type)
+                if name in self.rules:
+                    self.rules[name](value)
+            except ValueError:
+                faults.append(FieldError(name, "type", f"expected {_kind(field.type)}"))
+            except Invalid as fault:
+                faults.extend(fault.errors)
+            else:
+                if get_origin(field.type) is tuple:
+                    given[name] = (*given.get(name, ()), value)
+                else:
+                    given[name] = value
+        for field in self.fields.values():
+            if field.required and field.name not in given and all(fault.field != field.name for fault in faults):
+                faults.append(FieldError(field.name, "required", "this parameter is required"))
+        if faults:
+            raise Invalid(faults[:MOST_NAMED])
+        return self.shape(**given)
+
+
+def _pairs(raw: bytes) -> list[tuple[str, str]]:
+    try:
+        text = raw.decode("ascii") if raw.isascii() else raw.decode("utf-8")
+        return parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=200)
+    except UnicodeDecodeError:
+        raise Invalid(detail="The parameters are not UTF-8.") from None
+    except ValueError:
+        raise Invalid(detail="There are too many parameters.") from None
+
+
+def _parsed(text: str, kind: Any) -> Any:
+    kinds = get_args(kind) if get_origin(kind) is not None and type(None) in get_args(kind) else (kind,)
+    kind = kinds[0]
+    if get_origin(kind) is tuple:
+        kind = get_args(kind)[0]
+    if kind is int:
+        if not re.fullmatch(r"-?[0-9]{1,18}", text):
+            raise ValueError(text)
+        return int(text)
+    if kind is float:
+        if not re.fullmatch(r"-?[0-9]{1,18}(\.[0-9]{1,18})?", text):
+            raise ValueError(text)
+        return float(text)
+    return text
+
+
+def _kind(kind: Any) -> str:
+    """A type in words: `int | None` is "an integer or null"."""
+    if kind in _KINDS:
+        return _KINDS[kind]
+    if get_origin(kind) is tuple:
+        return _kind(get_args(kind)[0])
+    parts = [part for part in get_args(kind) if part is not msgspec.UNSET and part is not msgspec.UnsetType]
+    if hasattr(kind, "__metadata__"):
+        return _kind(parts[0])
+    return " or ".join(_kind(part) for part in parts) or "another value"

@@ -1,0 +1,212 @@
+"""Films over HTTP: lists from the catalogue, the hub's own list, details, recommendations and genres."""
+
+from collections.abc import Sequence
+from datetime import date, datetime
+from typing import Annotated, Any, Literal
+
+import msgspec
+from litestar import Controller, Response, get
+from litestar.di import NamedDependency
+from msgspec import Meta
+
+from moviehub.application.movies import (
+    GetMovie,
+    GetMovieByTmdbId,
+    ListGenres,
+    ListMovies,
+    SeenMovie,
+)
+from moviehub.domain import movies as domain
+from moviehub.domain.movies import MarkedMovie, MovieFilter
+from moviehub.entrypoints.http.auth import PublicRequest, viewer_id
+from moviehub.entrypoints.http.calls import answer, call
+from moviehub.entrypoints.http.exchange import exchange_of
+from moviehub.entrypoints.http.inputs import AnyRequest, Query, path_id
+from moviehub.entrypoints.http.pages import PageIn, PageOut, envelope
+
+IMAGES = "https://image.tmdb.org/t/p/"
+
+Year = Annotated[int, Meta(extra_json_schema={"minimum": 1870, "maximum": 2200})]
+Vote = Annotated[float, Meta(extra_json_schema={"minimum": 0, "maximum": 10})]
+Ordering = Literal[
+    "popularity",
+    "-popularity",
+    "vote_average",
+    "-vote_average",
+    "release_date",
+    "-release_date",
+    "title",
+    "-title",
+    "created_at",
+    "-created_at",
+]
+
+
+class UserRatingOut(msgspec.Struct):
+    """The caller's own rating of a film."""
+
+    rating: int
+    review: str | None
+    created_at: datetime
+
+
+class MovieOut(msgspec.Struct):
+    """A film as the caller sees it; `vote_average` and `vote_count` are the catalogue's."""
+
+    id: int
+    tmdb_id: int
+    title: str
+    overview: str
+    release_date: date | None
+    poster_path: str | None
+    poster_url: str | None
+    backdrop_path: str | None
+    backdrop_url: str | None
+    popularity: float
+    vote_average: float
+    vote_count: int
+    original_language: str
+    genre_ids: Sequence[int]
+    is_favorite: bool
+    user_rating: UserRatingOut | None
+    created_at: datetime
+    updated_at: datetime
+
+
+class GenreOut(msgspec.Struct):
+    """A kind of film."""
+
+    id: int
+    name: str
+
+
+class MovieDetailOut(MovieOut):
+    """A film with its genres' names and what this hub's people think of it."""
+
+    genres: Sequence[GenreOut]
+    average_rating: float | None
+    ratings_count: int
+
+
+def movie_values(marked: MarkedMovie) -> tuple[Any, ...]:
+    """The fields of a MovieOut, in order."""
+    movie, facts, rating = marked.movie, marked.movie.facts, marked.mark.rating
+    poster, backdrop = facts.poster_path, facts.backdrop_path
+    return (
+        movie.id,
+        facts.tmdb_id,
+        facts.title,
+        facts.overview,
+        facts.release_date,
+        poster,
+        f"{IMAGES}w500{poster}" if poster else None,
+        backdrop,
+        f"{IMAGES}w1280{backdrop}" if backdrop else None,
+        facts.popularity,
+        facts.vote_average,
+        facts.vote_count,
+        facts.original_language,
+        facts.genre_ids,
+        marked.mark.favorite is not None,
+        UserRatingOut(rating.opinion.score, rating.opinion.review, rating.created_at) if rating else None,
+        movie.created_at,
+        movie.updated_at,
+    )
+
+
+def movie_out(marked: MarkedMovie) -> MovieOut:
+    """A film as JSON."""
+    return MovieOut(*movie_values(marked))
+
+
+def _detail_out(seen: SeenMovie) -> MovieDetailOut:
+    score = seen.detail.score
+    return MovieDetailOut(  # type: ignore[call-arg]  # mypy does not count a starred tuple
+        *movie_values(MarkedMovie(seen.detail.movie, seen.mark)),
+        [GenreOut(genre.id, genre.name) for genre in seen.genres],
+        score.average,
+        score.count,
+    )
+
+
+class FilterIn(PageIn):
+    """Which films, in which order; of several genres or languages any will do."""
+
+    genre: tuple[int, ...] = ()
+    language: tuple[str, ...] = ()
+    release_year: Year | None = None
+    min_rating: Vote | None = None
+    max_rating: Vote | None = None
+    min_popularity: Annotated[float, Meta(extra_json_schema={"minimum": 0})] | None = None
+    ordering: Ordering | None = None
+
+    def filter(self, search: str = "") -> MovieFilter:
+        """The domain's filter."""
+        return MovieFilter(
+            search=search,
+            genres=self.genre,
+            languages=self.language,
+            release_year=self.release_year,
+            min_rating=self.min_rating,
+            max_rating=self.max_rating,
+            min_popularity=self.min_popularity,
+            ordering=self.ordering or "-popularity",
+        )
+
+
+class ListIn(FilterIn):
+    """Which of the hub's own films; `search` is sought in the title."""
+
+    search: Annotated[str, Meta(extra_json_schema={"maxLength": 200})] = ""
+
+
+RULES = {**domain.RULES, "language": domain.check_language}
+LIST = Query(ListIn, RULES)
+
+
+class MoviesController(Controller):
+    """Films."""
+
+    path = "/api/movies"
+    tags = ["Movies"]
+
+    @get("/", opt=call(auth="optional", query=LIST, answers={200: PageOut[MovieOut]}, refusals=(404,)))
+    async def list_own(self, request: PublicRequest, list_movies: NamedDependency[ListMovies]) -> Response[bytes]:
+        """List the films that this hub knows."""
+        wanted = LIST.read(request)
+        page = await list_movies(
+            wanted=wanted.filter(wanted.search), page=wanted.request_of(request), user_id=viewer_id(request)
+        )
+        results = [movie_out(marked) for marked in page.items]
+        return answer(PageOut(**envelope(request, page), results=results), headers=own_headers(request))  # type: ignore[arg-type]
+
+    @get("/genres", opt=call(auth="optional", answers={200: list[GenreOut]}))
+    async def genres(self, request: PublicRequest, list_genres: NamedDependency[ListGenres]) -> Response[bytes]:
+        """List every genre."""
+        named = [GenreOut(genre.id, genre.name) for genre in await list_genres()]
+        return answer(named, headers=cache_headers(request, exchange_of(request.scope).settings.public_max_age))
+
+    @get("/{movie_id:str}", opt=call(auth="optional", answers={200: MovieDetailOut}, refusals=(404,)))
+    async def detail(self, request: PublicRequest, get_movie: NamedDependency[GetMovie]) -> Response[bytes]:
+        """Show one film."""
+        seen = await get_movie(movie_id=path_id(request, "movie_id"), user_id=viewer_id(request))
+        return answer(_detail_out(seen), headers=own_headers(request))
+
+    @get("/tmdb/{tmdb_id:str}", opt=call(auth="optional", answers={200: MovieDetailOut}, refusals=(404,)))
+    async def detail_by_tmdb_id(
+        self, request: PublicRequest, get_movie_by_tmdb_id: NamedDependency[GetMovieByTmdbId]
+    ) -> Response[bytes]:
+        """Show one film by TMDb's id, fetched and kept if this hub has not met it."""
+        seen = await get_movie_by_tmdb_id(tmdb_id=path_id(request, "tmdb_id"), user_id=viewer_id(request))
+        return answer(_detail_out(seen), headers=own_headers(request))
+
+
+def own_headers(request: AnyRequest) -> dict[str, str]:
+    """The caching headers of what was read from our own storage just now: it may be kept, and asked for again."""
+    return {**cache_headers(request, 0), "age": "0"}
+
+
+def cache_headers(request: AnyRequest, max_age: int) -> dict[str, str]:
+    """What a cache may do with a catalogue answer: a stranger's is anybody's for `max_age` seconds."""
+    who = "private, max-age=0" if request.user else f"public, max-age={max_age}"
+    return {"cache-control": who, "vary": "Authorization, Accept-Encoding"}

@@ -1,0 +1,61 @@
+"""How a page of things is asked for and answered over HTTP."""
+
+from collections.abc import Sequence
+from typing import Generic, TypeVar
+from urllib.parse import parse_qsl, quote, urlencode
+
+import msgspec
+
+from moviehub.domain.pages import Page, PageRequest
+from moviehub.entrypoints.http.exchange import exchange_of
+from moviehub.entrypoints.http.inputs import AnyRequest
+
+T = TypeVar("T")
+
+
+class PageIn(msgspec.Struct, kw_only=True):
+    """Which page, from 1, and how many things on it, 1 to 100."""
+
+    page: int = 1
+    page_size: int | None = None
+
+    def request_of(self, request: AnyRequest) -> PageRequest:
+        """The page asked for, of the size in the settings when none is named."""
+        size = exchange_of(request.scope).settings.page_size if self.page_size is None else self.page_size
+        return PageRequest(self.page, size)
+
+
+class PageOut(msgspec.Struct, Generic[T], kw_only=True):
+    """A page of things and the way to its neighbours."""
+
+    count: int
+    page: int
+    page_size: int
+    total_pages: int
+    next: str | None
+    previous: str | None
+    results: Sequence[T]
+
+
+def envelope(request: AnyRequest, page: Page[object]) -> dict[str, object]:
+    """Everything of a PageOut but its results."""
+    number = page.request.number
+    return {
+        "count": page.total,
+        "page": number,
+        "page_size": page.request.size,
+        "total_pages": page.pages,
+        "next": _link(request, number + 1) if number < page.pages else None,
+        "previous": _link(request, min(number - 1, page.pages)) if number > 1 else None,
+    }
+
+
+def _link(request: AnyRequest, number: int) -> str:
+    query = [
+        pair for pair in parse_qsl(request.scope["query_string"].decode(), keep_blank_values=True) if pair[0] != "page"
+    ]
+    if number > 1:
+        query.append(("page", str(number)))
+    here = exchange_of(request.scope)
+    url = here.base_url + quote(here.path)
+    return f"{url}?{urlencode(query)}" if query else url

@@ -1,0 +1,185 @@
+"""Problem documents (RFC 9457): the only place where errors become numbers."""
+
+from typing import Any
+
+import msgspec
+import structlog
+from litestar import Request, Response
+from litestar.exceptions import HTTPException
+
+from moviehub.domain import errors
+from moviehub.domain.errors import FieldError, MovieHubError
+from moviehub.entrypoints.http.exchange import Exchange, exchange_of
+
+MEDIA_TYPE = "application/problem+json"
+STATUS: dict[type[MovieHubError], int] = {
+    errors.Invalid: 400,
+    errors.Unauthenticated: 401,
+    errors.Forbidden: 403,
+    errors.NotFound: 404,
+    errors.TooMany: 429,
+    errors.Unavailable: 503,
+}
+log = structlog.get_logger()
+
+
+class HttpError(MovieHubError):
+    """A failure that only HTTP knows."""
+
+
+class NoSuchPath(HttpError):
+    """Nothing is served at this path; `/docs/` lists what is."""
+
+    slug = "no-such-path"
+    title = "No such path"
+
+
+class MethodNotAllowed(HttpError):
+    """The path exists, but not with this method; `Allow` lists those that it has."""
+
+    slug = "method-not-allowed"
+    title = "Method not allowed"
+
+
+class TooLarge(HttpError):
+    """The body is larger than 64 KiB."""
+
+    slug = "too-large"
+    title = "Body too large"
+
+
+class TargetTooLong(HttpError):
+    """The path with its query is longer than 8 KiB."""
+
+    slug = "target-too-long"
+    title = "Target too long"
+
+
+class HeadersTooLarge(HttpError):
+    """The headers together are larger than 32 KiB."""
+
+    slug = "headers-too-large"
+    title = "Headers too large"
+
+
+class UnsupportedMediaType(HttpError):
+    """The body is of a kind that is not read here."""
+
+    slug = "unsupported-media-type"
+    title = "Unsupported media type"
+
+
+class Broken(HttpError):
+    """Something unexpected went wrong on our side; `request_id` finds it in the logs."""
+
+    slug = "internal-error"
+    title = "Internal error"
+
+
+HTTP_STATUS: dict[type[HttpError], int] = {
+    NoSuchPath: 404,
+    MethodNotAllowed: 405,
+    TooLarge: 413,
+    TargetTooLong: 414,
+    UnsupportedMediaType: 415,
+    HeadersTooLarge: 431,
+    Broken: 500,
+}
+
+
+class FieldFaultOut(msgspec.Struct):
+    """One thing that is wrong with one field."""
+
+    field: str
+    code: str
+    message: str
+
+
+class ProblemOut(msgspec.Struct, omit_defaults=True):
+    """A problem document (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+    request_id: str
+    errors: tuple[FieldFaultOut, ...] = ()
+
+
+def status_of(error: type[MovieHubError]) -> int:
+    """The number of a kind of error."""
+    for kind in error.__mro__:
+        if kind in STATUS:
+            return STATUS[kind]
+        if kind in HTTP_STATUS:
+            return HTTP_STATUS[kind]
+    return 500
+
+
+def known_problems() -> dict[str, type[MovieHubError]]:
+    """Every error that a client may meet, by the last part of its `type`."""
+    found: dict[str, type[MovieHubError]] = {}
+    waiting: list[type[MovieHubError]] = [*STATUS, *HTTP_STATUS]
+    while waiting:
+        error = waiting.pop(0)
+        found.setdefault(error.slug, error)
+        waiting.extend(error.__subclasses__())
+    return dict(sorted(found.items()))
+
+
+def document(error: MovieHubError, exchange: Exchange) -> tuple[int, dict[str, str], bytes]:
+    """An error as status, extra headers and body."""
+    status = status_of(type(error))
+    headers: dict[str, str] = {"cache-control": "no-store"}
+    if isinstance(error, errors.Unauthenticated):
+        given = error.slug == "invalid-token"
+        headers["www-authenticate"] = 'Bearer realm="moviehub"' + (', error="invalid_token"' if given else "")
+    if retry_after := getattr(error, "retry_after", None):
+        headers["retry-after"] = str(retry_after)
+    faults: tuple[FieldError, ...] = getattr(error, "errors", ())
+    body = msgspec.json.encode(
+        ProblemOut(
+            type=f"/problems/{error.slug}",
+            title=error.title,
+            status=status,
+            detail=error.detail,
+            instance=exchange.path[:200],
+            request_id=exchange.request_id,
+            errors=tuple(FieldFaultOut(fault.field, fault.code, fault.message) for fault in faults),
+        )
+    )
+    return status, headers, body
+
+
+def from_framework(error: HTTPException) -> MovieHubError:
+    """What the framework refused, in our terms."""
+    match error.status_code:
+        case 404:
+            return NoSuchPath("Nothing is served at this path; /docs/ lists what is.")
+        case 405:
+            return MethodNotAllowed("This path does not have this method.")
+        case 413:
+            return TooLarge("The body is larger than 64 KiB.")
+        case 415:
+            return UnsupportedMediaType()
+        case status if 400 <= status < 500:
+            return errors.Invalid(detail="The request cannot be read.")
+    return Broken("Something unexpected went wrong; the request id finds it in the logs.")
+
+
+def answer_problem(request: Request[Any, Any, Any], fault: Exception) -> Response[bytes]:
+    """Litestar's handler for everything that is raised."""
+    extra: dict[str, str] = {}
+    if isinstance(fault, MovieHubError):
+        error = fault
+    elif isinstance(fault, HTTPException):
+        error = from_framework(fault)
+        if "allow" in (fault.headers or {}):
+            methods = {name.strip() for name in (fault.headers or {})["allow"].split(",")}
+            extra["allow"] = ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))
+    else:
+        log.error("unexpected error", exc_info=fault)
+        error = Broken("Something unexpected went wrong; the request id finds it in the logs.")
+    status, headers, body = document(error, exchange_of(request.scope))
+    return Response(body, status_code=status, media_type=MEDIA_TYPE, headers={**headers, **extra})

@@ -1,0 +1,157 @@
+"""Accounts over HTTP."""
+
+from datetime import datetime
+from typing import Annotated
+
+import msgspec
+from litestar import Controller, Response, delete, get, post, route
+from litestar.di import NamedDependency
+from litestar.enums import HttpMethod
+from msgspec import UNSET, Meta, UnsetType
+
+from moviehub.application.users import ChangePassword, DeleteAccount, Register, UpdateProfile
+from moviehub.domain.users import RULES, User
+from moviehub.entrypoints.http.auth import SignedInRequest
+from moviehub.entrypoints.http.calls import answer, call, nothing
+from moviehub.entrypoints.http.inputs import Body
+
+Name = Annotated[str, Meta(extra_json_schema={"maxLength": 150})]
+Bio = Annotated[str, Meta(extra_json_schema={"maxLength": 2000})]
+Picture = Annotated[str, Meta(extra_json_schema={"maxLength": 500}, description="An https URL; nobody fetches it.")]
+Email = Annotated[str, Meta(extra_json_schema={"maxLength": 254})]
+Password = Annotated[str, Meta(extra_json_schema={"minLength": 8, "maxLength": 256})]
+
+
+class RegistrationIn(msgspec.Struct, kw_only=True):
+    """A new account."""
+
+    username: Annotated[
+        str,
+        Meta(extra_json_schema={"minLength": 3, "maxLength": 150}, description="Letters, digits and @ . + - _"),
+    ]
+    email: Email
+    password: Password
+    password_confirm: str | None = None
+    first_name: Name | None = None
+    last_name: Name | None = None
+    bio: Bio | None = None
+    profile_picture: Picture | None = None
+
+
+class ProfileIn(msgspec.Struct, kw_only=True):
+    """What of a profile changes; a bio or picture of null or "" is taken away."""
+
+    email: Email | UnsetType = UNSET
+    first_name: Name | UnsetType = UNSET
+    last_name: Name | UnsetType = UNSET
+    bio: Bio | UnsetType | None = UNSET
+    profile_picture: Picture | UnsetType | None = UNSET
+
+
+class PasswordChangeIn(msgspec.Struct):
+    """The password now, and the one to come."""
+
+    current_password: str
+    new_password: Password
+
+
+class DeletionIn(msgspec.Struct):
+    """The password, as proof that the account's owner asks."""
+
+    password: str
+
+
+class UserOut(msgspec.Struct, kw_only=True):
+    """An account; staff see their rights as well."""
+
+    id: int
+    username: str
+    email: str
+    first_name: str
+    last_name: str
+    bio: str | None
+    profile_picture: str | None
+    created_at: datetime
+    updated_at: datetime
+    is_staff: bool | UnsetType = UNSET
+    is_superuser: bool | UnsetType = UNSET
+
+
+class UserMessageOut(msgspec.Struct):
+    """What was done, and the account now."""
+
+    message: str
+    user: UserOut
+
+
+def user_out(user: User) -> UserOut:
+    """An account as its owner sees it."""
+    out = msgspec.convert(user, UserOut, from_attributes=True)
+    if not user.is_staff:
+        out.is_staff = out.is_superuser = UNSET
+    return out
+
+
+_PROFILE_RULES = {
+    name: (lambda value, rule=RULES[name]: value == "" or rule(value)) if name in ("bio", "profile_picture") else rule
+    for name, rule in RULES.items()
+}
+REGISTRATION = Body(RegistrationIn, _PROFILE_RULES)
+PROFILE = Body(ProfileIn, _PROFILE_RULES)
+PASSWORD_CHANGE = Body(PasswordChangeIn)
+DELETION = Body(DeletionIn)
+
+
+class UsersController(Controller):
+    """Accounts."""
+
+    path = "/api/auth/users"
+    tags = ["Accounts"]
+
+    @post("/", opt=call(auth="none", body=REGISTRATION, answers={201: UserMessageOut}))
+    async def register(self, request: SignedInRequest, register: NamedDependency[Register]) -> Response[bytes]:
+        """Register an account."""
+        given = await REGISTRATION.read(request)
+        user = await register(**msgspec.structs.asdict(given))
+        return answer(UserMessageOut("User registered successfully.", user_out(user)), 201)
+
+    @get("/me", opt=call(answers={200: UserOut}))
+    async def me(self, request: SignedInRequest) -> Response[bytes]:
+        """Show the caller's account."""
+        return answer(user_out(request.user.user))
+
+    @route(
+        "/update_profile",
+        http_method=[HttpMethod.PUT, HttpMethod.PATCH],
+        opt=call(body=PROFILE, answers={200: UserMessageOut}),
+    )
+    async def update_profile(
+        self, request: SignedInRequest, update_profile: NamedDependency[UpdateProfile]
+    ) -> Response[bytes]:
+        """Change what is named of the caller's profile."""
+        given = await PROFILE.read(request)
+        changes = {name: value for name, value in msgspec.structs.asdict(given).items() if value is not UNSET}
+        user = await update_profile(user_id=request.user.user.id, **changes)
+        return answer(UserMessageOut("Profile updated successfully.", user_out(user)))
+
+    @post("/change_password", status_code=204, opt=call(body=PASSWORD_CHANGE, answers={204: None}))
+    async def change_password(
+        self, request: SignedInRequest, change_password: NamedDependency[ChangePassword]
+    ) -> Response[bytes]:
+        """Change the password; every session ends, this one too."""
+        given = await PASSWORD_CHANGE.read(request)
+        await change_password(
+            user_id=request.user.user.id,
+            current_password=given.current_password,
+            new_password=given.new_password,
+        )
+        return nothing()
+
+    @delete("/me", status_code=204, opt=call(body=DELETION, answers={204: None}))
+    async def delete_me(
+        self, request: SignedInRequest, delete_account: NamedDependency[DeleteAccount]
+    ) -> Response[bytes]:
+        """Delete the caller's account with everything that belongs to it."""
+        given = await DELETION.read(request)
+        await delete_account(user_id=request.user.user.id, password=given.password)
+        return nothing()

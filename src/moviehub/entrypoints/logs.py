@@ -1,0 +1,41 @@
+"""How the hub logs: one JSON line an event on standard error, with the id of the request it belongs to."""
+
+import logging
+import sys
+
+import msgspec
+import structlog
+
+from moviehub.entrypoints.settings import Settings
+
+
+def configure(settings: Settings) -> None:
+    """Send every log event, the libraries' own too, through one JSON renderer."""
+    level = logging.getLevelNamesMapping()[settings.log_level.upper()]
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+    ]
+    structlog.configure(
+        processors=[*shared, structlog.processors.JSONRenderer(_encode)],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.JSONRenderer(_encode),
+            ],
+        )
+    )
+    logging.basicConfig(handlers=[handler], level=max(level, logging.WARNING), force=True)
+
+
+def _encode(event: object, **_: object) -> str:
+    return msgspec.json.encode(event, enc_hook=str).decode()
