@@ -20,6 +20,10 @@ class Call:
     query: Query[Any] | None = None
     refusals: tuple[int, ...] = ()
 
+    def __deepcopy__(self, _: object) -> "Call":
+        """Itself: Litestar copies handlers, and a declaration never changes."""
+        return self
+
 
 def call(**declared: Any) -> dict[str, Call]:
     """The `opt` of a handler."""

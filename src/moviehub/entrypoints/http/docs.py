@@ -49,7 +49,7 @@ def page(title: str, body: str, *, policy: str = _PAGE_POLICY, head: str = "", s
     return Response(
         html,
         status_code=status,
-        media_type="text/html; charset=utf-8",
+        media_type="text/html",
         headers={"content-security-policy": policy, "cache-control": "public, max-age=60"},
     )
 

@@ -147,7 +147,10 @@ class Edge:
         else:
             status = answer.status
             headers = self._common(answer.headers, exchange)
-            body, headers = _encoded(answer.body, headers, gzipped)
+            if status == 204:
+                body, headers = b"", [pair for pair in headers if pair[0] != b"content-type"]
+            else:
+                body, headers = _encoded(answer.body, headers, gzipped)
             await _send(send, status, headers, b"" if method == "HEAD" else body)
         self.metrics.count(method, template, status, time.perf_counter() - started)
 
@@ -279,8 +282,7 @@ def _encoded(body: bytes, headers: Headers, gzipped: bool, etag: bytes | None = 
         etag = etag and etag[:-1] + b'-gzip"'
     if etag:
         headers.append((b"etag", etag))
-    if kind or body:
-        headers.append((b"content-length", b"%d" % len(body)))
+    headers.append((b"content-length", b"%d" % len(body)))
     return body, headers
 
 

@@ -49,7 +49,7 @@ class FavoritesController(Controller):
             return answer(MessageOut("Movie added to favorites."), 201)
         return answer(MessageOut("Movie is already in favorites."), 200)
 
-    @delete("/{movie_id:str}/remove_from_favorites", status_code=204, opt=call(answers={204: None}, refusals=(404,)))
+    @delete("/{movie_id:str}/remove_from_favorites", status_code=200, opt=call(answers={204: None}, refusals=(404,)))
     async def remove(
         self, request: SignedInRequest, remove_favorite: NamedDependency[RemoveFavorite]
     ) -> Response[bytes]:

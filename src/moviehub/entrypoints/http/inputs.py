@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import Any, Generic, TypeVar, get_args, get_origin
+from typing import Any, Generic, Literal, TypeVar, get_args, get_origin
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -136,7 +136,7 @@ class Query(Generic[S]):
                 if name in self.rules:
                     self.rules[name](value)
             except ValueError:
-                faults.append(FieldError(name, "type", f"expected {_kind(field.type)}"))
+                faults.append(FieldError(name, "type", f"expected {_KINDS[_bare(field.type)]}"))
             except Invalid as fault:
                 faults.extend(fault.errors)
             else:
@@ -162,28 +162,28 @@ def _pairs(raw: bytes) -> list[tuple[str, str]]:
         raise Invalid(detail="There are too many parameters.") from None
 
 
+def _bare(kind: Any) -> Any:
+    """The type of one value: of `tuple[int, ...]`, `int | None` and an annotated int it is int."""
+    while parts := get_args(kind):
+        if get_origin(kind) is Literal:
+            return str
+        kind = next(part for part in parts if part is not type(None))
+    return kind
+
+
 def _parsed(text: str, kind: Any) -> Any:
-    kinds = get_args(kind) if get_origin(kind) is not None and type(None) in get_args(kind) else (kind,)
-    kind = kinds[0]
-    if get_origin(kind) is tuple:
-        kind = get_args(kind)[0]
-    if kind is int:
-        if not re.fullmatch(r"-?[0-9]{1,18}", text):
-            raise ValueError(text)
-        return int(text)
-    if kind is float:
-        if not re.fullmatch(r"-?[0-9]{1,18}(\.[0-9]{1,18})?", text):
-            raise ValueError(text)
-        return float(text)
-    return text
+    kind = _bare(kind)
+    if kind is int and not re.fullmatch(r"-?[0-9]{1,18}", text):
+        raise ValueError(text)
+    if kind is float and not re.fullmatch(r"-?[0-9]{1,18}(\.[0-9]{1,18})?", text):
+        raise ValueError(text)
+    return kind(text)
 
 
 def _kind(kind: Any) -> str:
     """A type in words: `int | None` is "an integer or null"."""
     if kind in _KINDS:
         return _KINDS[kind]
-    if get_origin(kind) is tuple:
-        return _kind(get_args(kind)[0])
     parts = [part for part in get_args(kind) if part is not msgspec.UNSET and part is not msgspec.UnsetType]
     if hasattr(kind, "__metadata__"):
         return _kind(parts[0])

@@ -98,7 +98,7 @@ class RatingsController(Controller):
         marked = await revise_rating(user_id=request.user.user.id, movie_id=movie_id, **changes)
         return answer(rating_out(marked))
 
-    @delete("/{movie_id:str}/remove_rating", status_code=204, opt=call(answers={204: None}, refusals=(404,)))
+    @delete("/{movie_id:str}/remove_rating", status_code=200, opt=call(answers={204: None}, refusals=(404,)))
     async def remove(self, request: SignedInRequest, remove_rating: NamedDependency[RemoveRating]) -> Response[bytes]:
         """Take a rating back."""
         await remove_rating(user_id=request.user.user.id, movie_id=path_id(request, "movie_id"))

@@ -152,13 +152,13 @@ class SessionsController(Controller):
         ]
         return answer(PageOut(**envelope(request, page), results=results))  # type: ignore[arg-type]
 
-    @delete("/{session_id:str}", status_code=204, opt=call(answers={204: None}, refusals=(404,)))
+    @delete("/{session_id:str}", status_code=200, opt=call(answers={204: None}, refusals=(404,)))
     async def end(self, request: SignedInRequest, end_session: NamedDependency[EndSession]) -> Response[bytes]:
         """End one of the caller's sessions."""
         await end_session(user_id=request.user.user.id, session_id=path_id(request, "session_id"))
         return nothing()
 
-    @delete("/", status_code=204, opt=call(answers={204: None}))
+    @delete("/", status_code=200, opt=call(answers={204: None}))
     async def end_others(
         self, request: SignedInRequest, end_other_sessions: NamedDependency[EndOtherSessions]
     ) -> Response[bytes]:

@@ -92,12 +92,8 @@ def user_out(user: User) -> UserOut:
     return out
 
 
-_PROFILE_RULES = {
-    name: (lambda value, rule=RULES[name]: value == "" or rule(value)) if name in ("bio", "profile_picture") else rule
-    for name, rule in RULES.items()
-}
-REGISTRATION = Body(RegistrationIn, _PROFILE_RULES)
-PROFILE = Body(ProfileIn, _PROFILE_RULES)
+REGISTRATION = Body(RegistrationIn, RULES)
+PROFILE = Body(ProfileIn, RULES)
 PASSWORD_CHANGE = Body(PasswordChangeIn)
 DELETION = Body(DeletionIn)
 
@@ -134,7 +130,7 @@ class UsersController(Controller):
         user = await update_profile(user_id=request.user.user.id, **changes)
         return answer(UserMessageOut("Profile updated successfully.", user_out(user)))
 
-    @post("/change_password", status_code=204, opt=call(body=PASSWORD_CHANGE, answers={204: None}))
+    @post("/change_password", status_code=200, opt=call(body=PASSWORD_CHANGE, answers={204: None}))
     async def change_password(
         self, request: SignedInRequest, change_password: NamedDependency[ChangePassword]
     ) -> Response[bytes]:
@@ -147,7 +143,7 @@ class UsersController(Controller):
         )
         return nothing()
 
-    @delete("/me", status_code=204, opt=call(body=DELETION, answers={204: None}))
+    @delete("/me", status_code=200, opt=call(body=DELETION, answers={204: None}))
     async def delete_me(
         self, request: SignedInRequest, delete_account: NamedDependency[DeleteAccount]
     ) -> Response[bytes]:
