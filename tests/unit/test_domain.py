@@ -41,9 +41,8 @@ def test_a_score_is_an_integer_from_one_to_ten(score: int) -> None:
 
 @pytest.mark.parametrize("score", [True, 5.0, "5", None])
 def test_a_score_is_nothing_but_an_integer(score: object) -> None:
-    with pytest.raises((Invalid, TypeError)):
-        assert Opinion(score=score).score is None  # type: ignore[arg-type]
-        raise TypeError
+    with pytest.raises(Invalid):
+        Opinion(score=score)  # type: ignore[arg-type]
 
 
 def test_an_opinion_tells_all_its_faults_at_once() -> None:
@@ -117,20 +116,8 @@ def test_good_addresses(email: str) -> None:
 @pytest.mark.parametrize(
     "email",
     [
-        "",
-        "a",
-        "a@",
-        "@b.org",
-        "a@b",
-        "a b@example.org",
-        "a@example..org",
-        ".a@example.org",
-        "a.@example.org",
-        "a@-example.org",
-        "a@example.org\n",
-        "a@exa_mple.org\x00",
-        "x" * 250 + "@example.org",
-        "a@b@example.org",
+        *("", "a", "a@", "@b.org", "a@b", "a b@example.org", "a@example..org", ".a@example.org", "a.@example.org"),
+        *("a@-example.org", "a@example.org\n", "a@exa_mple.org\0", "x" * 250 + "@example.org", "a@b@example.org"),
     ],
 )
 def test_bad_addresses(email: str) -> None:

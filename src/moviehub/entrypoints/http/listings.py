@@ -17,7 +17,7 @@ from moviehub.entrypoints.http.movies import RULES, FilterIn, MovieOut, cache_he
 from moviehub.entrypoints.http.pages import PageIn, PageOut, envelope
 
 
-class ListedMoviesOut(PageOut[MovieOut]):
+class ListedMoviesOut(PageOut[MovieOut], kw_only=True):
     """A page of films and where it came from: TMDb, or our own shelves while TMDb is out."""
 
     source: Literal["tmdb", "local"]

@@ -1,0 +1,80 @@
+# What a developer does here. Needs GNU make and Python 3.11 or newer; everything else goes into .venv.
+
+PYTHON ?= python3
+HOST = 127.0.0.1
+PORT = 8000
+ARGS =
+m =
+BIN := .venv/bin
+
+# Written last, so that a half-made .venv has none; it names the folder, because a .venv that was moved runs what stands
+# at its old place.
+DONE := .venv/made-for
+ifneq ($(shell $(BIN)/python -c '' 2>/dev/null && cat $(DONE) 2>/dev/null),$(CURDIR))
+REMAKE := remake
+endif
+PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq --no-compile --root-user-action=ignore
+
+.PHONY: help install run run-memory test check fmt lock migrate revision openapi bench clean remake
+
+help: ## show this list
+	@sed -n 's/^\([a-z-]*\):[^#]*## */\1|/p' Makefile | while IFS='|' read -r name what; do \
+		printf '  make %-11s %s\n' "$$name" "$$what"; done
+
+install: $(DONE) ## make .venv with the locked versions (the other targets do it when need be)
+
+run: $(DONE) ## serve on HOST:PORT, with a private Postgres unless MOVIEHUB_DATABASE_URL says otherwise
+	@exec $(BIN)/moviehub serve --host $(HOST) --port $(PORT)
+
+run-memory: $(DONE) ## serve with everything in memory
+	@MOVIEHUB_DATABASE_URL=memory:// exec $(BIN)/moviehub serve --host $(HOST) --port $(PORT)
+
+test: $(DONE) ## run the tests, on private servers; ARGS="-k word" passes more to pytest
+	@$(BIN)/pytest -n 2 $(ARGS)
+
+check: $(DONE) ## format, lint, types, import rules and the lock, without changing anything
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/python scripts/lock.py check
+
+fmt: $(DONE) ## format the code and mend what can be mended
+	@$(BIN)/ruff check --fix-only --quiet .
+	@$(BIN)/ruff format .
+
+lock: $(DONE) ## make requirements.lock from pyproject.toml; ARGS=--upgrade for the newest versions
+	@$(BIN)/python scripts/lock.py write $(ARGS)
+
+migrate: $(DONE) ## bring the database to the newest schema
+	@$(BIN)/moviehub migrate
+
+revision: $(DONE) ## write a migration from what changed in the tables; m="what changed"
+	@test -n "$$m" || { echo 'say what changed: make revision m="add a table"' >&2; exit 2; }
+	@$(BIN)/python scripts/revision.py "$$m"
+
+openapi: $(DONE) ## print the OpenAPI document
+	@$(BIN)/moviehub openapi
+
+bench: $(DONE) ## measure requests a second
+	@$(BIN)/python scripts/bench.py
+
+clean: ## remove .venv and all that the tools left behind; the data stays
+	@rm -rf .venv build dist .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+export m
+
+$(DONE): requirements.lock pyproject.toml $(REMAKE)
+	@command -v $(PYTHON) >/dev/null || { echo 'moviehub needs Python 3.11 or newer, and there is no $(PYTHON)' >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "moviehub needs Python 3.11 or newer and $(PYTHON) is " \
+		+ sys.version.split()[0] + ": name another with make PYTHON=...")'
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo '$(PYTHON) has no venv module: on Debian, apt install python3-venv' >&2; exit 1; }
+	@echo 'Installing into .venv, about a minute ...'
+	@$(if $(REMAKE),$(PYTHON) -m venv --clear .venv)
+	@rm -f $@
+	@$(PIP) --require-hashes -r requirements.lock
+	@$(PIP) --no-deps --no-build-isolation -e .
+	@printf '%s' '$(CURDIR)' > $@
+
+remake:

@@ -1,0 +1,1 @@
+"""A catalogue that needs no key and no network."""

@@ -1,0 +1,1 @@
+"""Tokens, written as JSON Web Tokens."""

@@ -1,0 +1,1 @@
+"""The storage on PostgreSQL, 15 or newer."""

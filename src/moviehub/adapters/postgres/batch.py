@@ -1,0 +1,60 @@
+"""Reads by id that share statements: many callers at once cost a few statements, not one each."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Batch(Generic[T]):
+    """Answers calls that arrive while a statement runs with the next one.
+
+    A call is never answered by a statement that began before it, so what was committed before the call is seen.
+    Nobody waits for a timer either: the first call starts at once, and only the database's own pace gathers the rest.
+    """
+
+    def __init__(self, fetch: Callable[[Sequence[int]], Awaitable[Mapping[int, T]]]) -> None:
+        self._fetch = fetch
+        self._waiting: dict[int, list[asyncio.Future[T | None]]] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    async def find(self, key: int) -> T | None:
+        """What `fetch` has under `key`."""
+        # A future for each caller: one who goes away cancels their own and nothing else.
+        future: asyncio.Future[T | None] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(key, []).append(future)
+        if self._task is None:
+            self._task = asyncio.create_task(self._run())
+        return await future
+
+    async def _run(self) -> None:
+        try:
+            while self._waiting:
+                asked, self._waiting = self._waiting, {}
+                try:
+                    found = await self._fetch(list(asked))
+                except BaseException as failure:
+                    # Those who wait for their turn are told as well: else they would wait out a dead database twice.
+                    self._fail([asked, self._waiting], failure)
+                    self._waiting = {}
+                    if not isinstance(failure, Exception):
+                        raise
+                else:
+                    for key, futures in asked.items():
+                        for future in futures:
+                            if not future.done():
+                                future.set_result(found.get(key))
+        finally:
+            self._task = None
+
+    @staticmethod
+    def _fail(groups: Sequence[Mapping[int, Sequence[asyncio.Future[T | None]]]], failure: BaseException) -> None:
+        for futures in (futures for group in groups for futures in group.values()):
+            for future in futures:
+                if future.done():
+                    continue
+                if isinstance(failure, Exception):
+                    future.set_exception(failure)
+                else:
+                    future.cancel()

@@ -1,0 +1,54 @@
+"""What a failure of the driver or the database means in the words of the domain."""
+
+from collections.abc import Callable, Mapping
+
+import asyncpg
+from asyncpg.exceptions import InternalClientError
+
+from moviehub.domain.errors import Invalid, MovieHubError, Unavailable
+from moviehub.domain.movies import MovieNotFound
+from moviehub.domain.sessions import BadToken
+from moviehub.domain.users import Taken
+
+FAILURES = (asyncpg.PostgresError, asyncpg.InterfaceError, InternalClientError, OSError, TimeoutError)
+"""All that asyncpg raises."""
+
+DEAD = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.IdleSessionTimeoutError,
+    ConnectionError,
+)
+"""Failures of one connection that say nothing about the next one."""
+
+CONSTRAINTS: Mapping[str, Callable[[], MovieHubError]] = {
+    "uq_users_username_key": lambda: Taken("username"),
+    "uq_users_email_key": lambda: Taken("email"),
+    "fk_sessions_user_id": BadToken,
+    "fk_favorites_user_id": BadToken,
+    "fk_favorites_movie_id": MovieNotFound,
+    "fk_ratings_user_id": BadToken,
+    "fk_ratings_movie_id": MovieNotFound,
+}
+
+INVALID = {
+    "22": "a value cannot be stored",
+    "23": "the value contradicts what is stored",
+    "54": "a value is too long to be stored",
+}
+"""Classes of SQLSTATE in which the value is at fault. In all others it is the database or its state."""
+
+
+def translated(failure: BaseException) -> MovieHubError:
+    """The domain's error for what asyncpg raised."""
+    if isinstance(failure, asyncpg.PostgresError):
+        known = CONSTRAINTS.get(getattr(failure, "constraint_name", None) or "")
+        if known is not None:
+            return known()
+        reason = INVALID.get((failure.sqlstate or "")[:2])
+        if reason is not None:
+            return Invalid(detail=reason)
+    elif isinstance(failure, asyncpg.InterfaceError) and isinstance(failure, ValueError):  # it could not be encoded
+        return Invalid(detail=INVALID["22"])
+    return Unavailable("The database cannot answer now.")

@@ -1,0 +1,35 @@
+"""What Alembic runs to migrate: on the connection that `upgrade` made, or on one of its own from the command line."""
+
+import asyncio
+import os
+from typing import Any
+
+from alembic import context
+from sqlalchemy import Connection, text
+
+from moviehub.adapters.postgres.migrations import connected
+from moviehub.adapters.postgres.tables import metadata
+
+LOCK = 0x6D6F766965687562  # "moviehub": a number that no other program locks
+
+
+def is_compared(_: Any, name: str | None, kind: str, *__: Any) -> bool:
+    """Whether a thing in the database should stand in the tables; the trigram index is not on every server."""
+    return (kind, name) != ("index", "ix_movies_title_key_trigrams")
+
+
+def migrate(connection: Connection) -> None:
+    """Run the migrations that were asked for, all in one transaction."""
+    context.configure(connection=connection, target_metadata=metadata, include_object=is_compared)
+    with context.begin_transaction():
+        # Taken before the revision is read: whoever waits here finds the work done.
+        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
+        context.run_migrations()
+    connection.commit()
+
+
+given = context.config.attributes.get("connection")
+if given is not None:
+    migrate(given)
+else:
+    asyncio.run(connected(os.environ["MOVIEHUB_DATABASE_URL"], migrate))

@@ -1,0 +1,131 @@
+"""Films in Postgres."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from moviehub.adapters.postgres.batch import Batch
+from moviehub.adapters.postgres.movies_sql import (
+    DETAIL,
+    FIND_BY_TMDB,
+    GET,
+    MARKS,
+    READ_REMEMBERED,
+    REMEMBER,
+    count_statement,
+    filter_values,
+    list_statement,
+    remember_values,
+)
+from moviehub.adapters.postgres.rows import mark_of, movie_of
+from moviehub.adapters.postgres.statements import Row, Runs, first, possible
+from moviehub.application.ports import Movies
+from moviehub.domain.movies import Mark, Movie, MovieDetail, MovieFacts, MovieFilter, MovieNotFound
+from moviehub.domain.pages import MOST_COUNTED, Page, PageRequest
+from moviehub.domain.ratings import Score
+
+MOST_REMEMBERED = 1_000
+
+
+class Counts:
+    """How many films a filter was found to match, for `ttl` seconds: counting costs ten times what a page does."""
+
+    def __init__(self, ttl: float) -> None:
+        self._ttl = ttl
+        self._known: dict[MovieFilter, tuple[float, int]] = {}
+
+    def find(self, wanted: MovieFilter) -> int | None:
+        """The number, if it was counted a moment ago."""
+        counted_at, total = self._known.get(wanted, (float("-inf"), 0))
+        return total if time.monotonic() - counted_at < self._ttl else None
+
+    def keep(self, wanted: MovieFilter, total: int) -> None:
+        """Remember the number; when there are too many, forget the others."""
+        if len(self._known) >= MOST_REMEMBERED:
+            self._known.clear()
+        self._known[wanted] = (time.monotonic(), total)
+
+
+class PostgresMovies(Movies):
+    """Films; with a `batch`, calls of `detail` that come at once share statements."""
+
+    def __init__(self, run: Runs, counts: Counts, batch: Batch[MovieDetail] | None = None) -> None:
+        self._run = run
+        self._counts = counts
+        self._batch = batch
+
+    async def remember(self, facts: Sequence[MovieFacts], at: datetime) -> tuple[Movie, ...]:
+        told: dict[int, MovieFacts] = {}
+        for one in facts:
+            told.setdefault(one.tmdb_id, one)
+        if not told:
+            return ()
+        rows = list(await self._run.rows(REMEMBER, **remember_values(told.values(), at)))
+        if missing := told.keys() - {row["tmdb_id"] for row in rows}:
+            # Somebody else kept the very same facts after this statement had begun: it could not see those rows.
+            rows += await self._run.rows(READ_REMEMBERED, tmdb_ids=list(missing))
+        movies = {row["tmdb_id"]: _remembered(row, told) for row in rows}
+        return tuple(movies[one.tmdb_id] for one in facts)
+
+    async def get(self, movie_id: int) -> Movie:
+        row = first(await self._run.rows(GET, movie_id=possible(movie_id)))
+        if not row:
+            raise MovieNotFound()
+        return movie_of(row)
+
+    async def find_by_tmdb(self, tmdb_id: int) -> Movie | None:
+        row = first(await self._run.rows(FIND_BY_TMDB, tmdb_id=possible(tmdb_id)))
+        return movie_of(row) if row else None
+
+    async def detail(self, movie_id: int) -> MovieDetail:
+        wanted = possible(movie_id)
+        found = await self._batch.find(wanted) if self._batch else (await details(self._run, [wanted])).get(wanted)
+        if found is None:
+            raise MovieNotFound()
+        return found
+
+    async def list(self, wanted: MovieFilter, page: PageRequest) -> Page[Movie]:
+        page.refuse_past(MOST_COUNTED)
+        values = filter_values(wanted)
+        statement = list_statement(frozenset(values), wanted.column, wanted.descending)
+        size = min(page.size, MOST_COUNTED - page.offset)
+        rows = await self._run.rows(statement, **values, size=size, skipped=page.offset)
+        end = page.offset + len(rows)
+        # A page that is not full tells by itself how many there are, or that it is past the end.
+        total = end if 0 < len(rows) < size else await self._count(wanted, values, at_least=end) if rows else 0
+        return Page(tuple(map(movie_of, rows)), total, page)
+
+    async def marks(self, user_id: int, movie_ids: Sequence[int]) -> dict[int, Mark]:
+        rows = await self._run.rows(MARKS, user_id=possible(user_id), movie_ids=list(map(possible, movie_ids)))
+        return {row["favorites_movie_id"] or row["ratings_movie_id"]: mark_of(row) for row in rows}
+
+    async def _count(self, wanted: MovieFilter, values: Mapping[str, object], *, at_least: int) -> int:
+        unordered = replace(wanted, ordering="title")
+        total = self._counts.find(unordered)
+        if total is None:
+            (row,) = await self._run.rows(count_statement(frozenset(values)), **values)
+            total = row["total"]
+            self._counts.keep(unordered, total)
+        return max(total, at_least)
+
+
+async def details(run: Runs, movie_ids: Sequence[int]) -> Mapping[int, MovieDetail]:
+    """The films of these ids that exist, each with the hub's own score."""
+    rows = await run.rows(DETAIL, movie_ids=movie_ids)
+    return {row["movies_id"]: MovieDetail(movie_of(row), _score_of(row)) for row in rows}
+
+
+def _score_of(row: Row) -> Score:
+    count = row["score_count"]
+    return Score(row["score_sum"] / count, count) if count else Score()
+
+
+def _remembered(row: Row, told: Mapping[int, MovieFacts]) -> Movie:
+    return Movie(
+        id=row["id"],
+        facts=told[row["tmdb_id"]],
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
+        fetched_at=row["fetched_at"],
+    )

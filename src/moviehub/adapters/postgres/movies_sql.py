@@ -1,0 +1,180 @@
+"""The statements about films; lists have one for each combination of filters and order, made when first asked for."""
+
+from collections.abc import Iterable, Mapping
+from datetime import date, datetime
+from functools import lru_cache
+from typing import Any
+
+from sqlalchemy import ColumnElement, Date, Double, Integer, Text, and_, bindparam, func, literal_column, select
+from sqlalchemy.dialects.postgresql import ARRAY
+
+from moviehub.adapters.postgres.statements import MOST_INTEGER, Statement, a_number, a_text, an_id, ids, possible
+from moviehub.adapters.postgres.tables import favorites, labelled, movies, ratings
+from moviehub.domain.movies import FRESH_FOR, MovieFacts, MovieFilter
+from moviehub.domain.pages import MOST_COUNTED
+
+GET = Statement(select(*labelled(movies)).where(movies.c.id == an_id("movie_id")))
+FIND_BY_TMDB = Statement(select(*labelled(movies)).where(movies.c.tmdb_id == an_id("tmdb_id")))
+
+_scores = (
+    select(ratings.c.movie_id, func.sum(ratings.c.rating).label("score_sum"), func.count().label("score_count"))
+    .where(ratings.c.movie_id == func.any(ids("movie_ids")))
+    .group_by(ratings.c.movie_id)
+    .subquery("scores")
+)
+DETAIL = Statement(
+    select(*labelled(movies), _scores.c.score_sum, _scores.c.score_count)
+    .outerjoin_from(movies, _scores, _scores.c.movie_id == movies.c.id)
+    .where(movies.c.id == func.any(ids("movie_ids")))
+)
+
+_my_favorites = (
+    select(favorites)
+    .where(favorites.c.user_id == an_id("user_id"), favorites.c.movie_id == func.any(ids("movie_ids")))
+    .subquery("my_favorites")
+)
+_my_ratings = (
+    select(ratings)
+    .where(ratings.c.user_id == an_id("user_id"), ratings.c.movie_id == func.any(ids("movie_ids")))
+    .subquery("my_ratings")
+)
+MARKS = Statement(
+    select(*labelled(_my_favorites, favorites), *labelled(_my_ratings, ratings)).select_from(
+        _my_favorites.join(_my_ratings, _my_ratings.c.movie_id == _my_favorites.c.movie_id, full=True)
+    )
+)
+
+_CONDITIONS: Mapping[str, ColumnElement[bool]] = {
+    "search": movies.c.title_key.like(a_text("search")),
+    "genres": movies.c.genre_ids.overlap(bindparam("genres", type_=ARRAY(Integer))),
+    "languages": movies.c.original_language == func.any(bindparam("languages", type_=ARRAY(Text))),
+    "release_year": and_(
+        movies.c.release_date >= bindparam("release_year", type_=Date),
+        movies.c.release_date < bindparam("next_year", type_=Date),
+    ),
+    "min_rating": movies.c.vote_average >= bindparam("min_rating", type_=Double),
+    "max_rating": movies.c.vote_average <= bindparam("max_rating", type_=Double),
+    "min_popularity": movies.c.popularity >= bindparam("min_popularity", type_=Double),
+    "except_id": movies.c.id != an_id("except_id"),
+}
+
+
+def filter_values(wanted: MovieFilter) -> dict[str, Any]:
+    """The filters that narrow something, as parameters."""
+    values: dict[str, Any] = {
+        "min_rating": wanted.min_rating,
+        "max_rating": wanted.max_rating,
+        "min_popularity": wanted.min_popularity,
+    }
+    if wanted.search_key:
+        text = wanted.search_key.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+        values["search"] = f"%{text}%"
+    if wanted.genres:  # without those that cannot be, even if that leaves none: then no film has any of them
+        values["genres"] = [number for number in wanted.genres if abs(number) <= MOST_INTEGER]
+    if wanted.languages:
+        values["languages"] = wanted.languages
+    if wanted.release_year is not None:
+        values["release_year"] = date(wanted.release_year, 1, 1)
+        values["next_year"] = date(wanted.release_year + 1, 1, 1)
+    if wanted.except_id is not None:
+        values["except_id"] = possible(wanted.except_id)
+    return {name: value for name, value in values.items() if value is not None}
+
+
+@lru_cache(maxsize=512)
+def list_statement(narrowed_by: frozenset[str], column: str, descending: bool) -> Statement:
+    """A page of the films that meet these conditions, in this order."""
+    key = movies.c.title_key if column == "title" else movies.c[column]
+    last = movies.c.id.desc() if descending else movies.c.id.asc()
+    order = [key.desc() if descending else key.asc(), last]
+    if column == "release_date":
+        order[0] = order[0].nulls_last()
+    conditions = [condition for name, condition in _CONDITIONS.items() if name in narrowed_by]
+    # Skipping is done on the index alone; only the films of the page itself are read.
+    page = select(movies.c.id).where(*conditions).order_by(*order).limit(a_number("size")).offset(a_number("skipped"))
+    cut = page.subquery("page")
+    return Statement(select(*labelled(movies)).join_from(cut, movies, movies.c.id == cut.c.id).order_by(*order))
+
+
+@lru_cache(maxsize=256)
+def count_statement(narrowed_by: frozenset[str]) -> Statement:
+    """How many films meet these conditions, up to the number at which counting stops."""
+    conditions = [condition for name, condition in _CONDITIONS.items() if name in narrowed_by]
+    found = select(literal_column("1")).select_from(movies).where(*conditions).limit(MOST_COUNTED).subquery()
+    return Statement(select(func.count().label("total")).select_from(found))
+
+
+_TOLD = {
+    "tmdb_id": "bigint",
+    "title": "text",
+    "title_key": "text",
+    "overview": "text",
+    "release_date": "date",
+    "poster_path": "text",
+    "backdrop_path": "text",
+    "popularity": "double precision",
+    "vote_average": "double precision",
+    "vote_count": "bigint",
+    "original_language": "text",
+    "genre_ids": "text",  # as '{1,2}', since unnest would flatten a list of lists
+}
+_FACTS = [name for name in _TOLD if name not in ("tmdb_id", "title_key")]
+
+
+def _each(names: Iterable[str], form: str) -> str:
+    return ", ".join(form.format(name) for name in names)
+
+
+_AT, _OLD_BEFORE = f"${len(_TOLD) + 1}", f"${len(_TOLD) + 2}"
+_OLD_FACTS = _each(_FACTS, "movies.{}")
+
+# Rows that need no write are left out before the upsert, which else would lock them and use up an id for each. They
+# are written in the order of their ids, so that two such statements at once wait for each other but never in a circle.
+REMEMBER = Statement(
+    f"""
+    WITH told AS (
+        SELECT {_each(_FACTS[:-1], "{}")}, tmdb_id, title_key, genre_ids::integer[] AS genre_ids
+        FROM unnest({", ".join(f"${number}::{kind}[]" for number, kind in enumerate(_TOLD.values(), 1))})
+            AS told ({_each(_TOLD, "{}")})
+    ), known AS (
+        SELECT movies.*, ({_OLD_FACTS}) IS DISTINCT FROM ({_each(_FACTS, "told.{}")}) AS changed
+        FROM told JOIN movies USING (tmdb_id)
+    ), written AS (
+        INSERT INTO movies ({_each(_TOLD, "{}")}, created_at, updated_at, fetched_at)
+        SELECT {_each(_TOLD, "told.{}")}, {_AT}, {_AT}, {_AT}
+        FROM told LEFT JOIN known USING (tmdb_id)
+        WHERE known.id IS NULL OR known.changed OR known.fetched_at < {_OLD_BEFORE}
+        ORDER BY tmdb_id
+        ON CONFLICT (tmdb_id) DO UPDATE SET
+            {_each([*_FACTS, "title_key"], "{0} = excluded.{0}")},
+            updated_at = CASE
+                WHEN ({_OLD_FACTS}) IS DISTINCT FROM ({_each(_FACTS, "excluded.{}")}) THEN excluded.updated_at
+                ELSE movies.updated_at
+            END,
+            fetched_at = excluded.fetched_at
+        WHERE ({_OLD_FACTS}) IS DISTINCT FROM ({_each(_FACTS, "excluded.{}")}) OR movies.fetched_at < {_OLD_BEFORE}
+        RETURNING id, tmdb_id, created_at, updated_at, fetched_at
+    )
+    SELECT id, tmdb_id, created_at, updated_at, fetched_at FROM written
+    UNION ALL
+    SELECT id, tmdb_id, created_at, updated_at, fetched_at FROM known
+    WHERE NOT EXISTS (SELECT FROM written WHERE written.id = known.id)
+    """,  # noqa: S608 - only the column names above are put in
+    *_TOLD,
+    "at",
+    "old_before",
+    reads=False,
+)
+READ_REMEMBERED = Statement(
+    select(movies.c.id, movies.c.tmdb_id, movies.c.created_at, movies.c.updated_at, movies.c.fetched_at).where(
+        movies.c.tmdb_id == func.any(ids("tmdb_ids"))
+    )
+)
+
+
+def remember_values(facts: Iterable[MovieFacts], at: datetime) -> dict[str, Any]:
+    """The parameters of `REMEMBER`: a list for each column, sorted by the catalogue's id."""
+    told = sorted(facts, key=lambda one: one.tmdb_id)
+    values: dict[str, Any] = {name: [getattr(one, name) for one in told] for name in _TOLD if name != "genre_ids"}
+    values["genre_ids"] = ["{" + ",".join(map(str, one.genre_ids)) + "}" for one in told]
+    return {**values, "at": at, "old_before": at - FRESH_FOR / 2}

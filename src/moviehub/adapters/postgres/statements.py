@@ -1,0 +1,93 @@
+"""SQL compiled once, in the form and with the argument order that asyncpg takes."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from sqlalchemy import BigInteger, BindParameter, ClauseElement, DateTime, Select, Text, bindparam
+from sqlalchemy.dialects.postgresql import ARRAY, asyncpg
+
+from moviehub.domain.pages import PageRequest
+
+Row = Mapping[str, Any]
+"""What a statement returns, by column."""
+
+_ASYNCPG: Any = asyncpg.dialect()  # type: ignore[no-untyped-call]
+
+MOST_INTEGER = 2**31 - 1
+MOST_BIGINT = 2**63 - 1
+
+
+class Statement:
+    """One statement: its SQL, and how the values that it names become `$1`, `$2` and so on.
+
+    It is described with SQLAlchemy Core, or where Core cannot say it well as text with the names in `$` order.
+    Only what `reads` may be sent a second time.
+    """
+
+    def __init__(self, described: ClauseElement | str, *names: str, reads: bool | None = None) -> None:
+        self._constants: Mapping[str, Any] = {}
+        if isinstance(described, str):
+            self.sql, self._names = described, names
+        else:
+            compiled: Any = described.compile(dialect=_ASYNCPG)
+            self.sql, self._names = compiled.string, tuple(compiled.positiontup)
+            self._constants = {name: value for name, value in compiled.params.items() if value is not None}
+        self.reads = isinstance(described, Select) if reads is None else reads
+
+    def arguments(self, values: Mapping[str, Any]) -> list[Any]:
+        """The values in the order of `$1`, `$2` and so on; a name without a value is a KeyError."""
+        known = {**self._constants, **values} if self._constants else values
+        return [known[name] for name in self._names]
+
+
+class Runs(Protocol):
+    """Runs statements: each on any connection, or all of them in one transaction."""
+
+    async def rows(self, statement: Statement, **values: Any) -> Sequence[Row]:
+        """What the statement returns. Whatever goes wrong is raised as the domain's error."""
+        ...
+
+
+def first(rows: Sequence[Row]) -> Row | None:
+    """The first row, if there is one."""
+    return rows[0] if rows else None
+
+
+def an_id(name: str) -> BindParameter[int]:
+    """A parameter that is an id."""
+    return bindparam(name, type_=BigInteger)
+
+
+def a_number(name: str) -> BindParameter[int]:
+    """A parameter that is a whole number."""
+    return bindparam(name, type_=BigInteger)
+
+
+def ids(name: str) -> BindParameter[Sequence[int]]:
+    """A parameter that is a list of ids."""
+    return bindparam(name, type_=ARRAY(BigInteger))
+
+
+def a_text(name: str) -> BindParameter[str]:
+    """A parameter that is text."""
+    return bindparam(name, type_=Text)
+
+
+def an_instant(name: str) -> BindParameter[Any]:
+    """A parameter that is an instant."""
+    return bindparam(name, type_=DateTime(timezone=True))
+
+
+def possible(number: int) -> int:
+    """`number` if it can be an id, else 0, which none is: what cannot be there is absent, not a fault."""
+    return number if 1 <= number <= MOST_BIGINT else 0
+
+
+def skipped(page: PageRequest) -> int:
+    """How many rows come before the page; of any number that no table reaches, the largest that Postgres takes."""
+    return min(page.offset, MOST_BIGINT)
+
+
+def storable(text: str) -> bool:
+    """Whether Postgres can hold this text: without NUL and lone surrogates."""
+    return not any(character == "\0" or "\ud800" <= character <= "\udfff" for character in text)

@@ -1,0 +1,97 @@
+"""The storage on Postgres: which repositories run on which connection."""
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from dataclasses import dataclass
+
+from moviehub.adapters.postgres.batch import Batch
+from moviehub.adapters.postgres.favorites import PostgresFavorites
+from moviehub.adapters.postgres.movies import Counts, PostgresMovies, details
+from moviehub.adapters.postgres.pool import Pool
+from moviehub.adapters.postgres.ratings import PostgresRatings
+from moviehub.adapters.postgres.sessions import PostgresSessions, signed_in
+from moviehub.adapters.postgres.statements import Statement
+from moviehub.adapters.postgres.users import PostgresUsers
+from moviehub.application.ports import Favorites, Movies, Ratings, Sessions, Storage, UnitOfWork, Users
+
+PING = Statement("SELECT 1", reads=True)
+IS_MIGRATED = Statement("SELECT to_regclass('alembic_version') IS NOT NULL AS is_migrated", reads=True)
+REVISION = Statement("SELECT version_num FROM alembic_version", reads=True)
+
+
+@dataclass(slots=True, kw_only=True)
+class PostgresWork(UnitOfWork):
+    """The repositories over one transaction or, for reads alone, over the pool."""
+
+    users: Users
+    sessions: Sessions
+    movies: Movies
+    favorites: Favorites
+    ratings: Ratings
+
+
+class PostgresStorage(Storage):
+    """Keeps everything in the database at `url`, over at most `max_size` connections.
+
+    It connects when first used, so a database that is down keeps no process from starting. `connect_timeout` and
+    `command_timeout` are seconds. Without `statement_cache` it works behind a pooler that hands out connections by
+    the transaction. The number of films that a list has in all may be `count_ttl` seconds old.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        min_size: int = 1,
+        max_size: int = 10,
+        connect_timeout: float = 0.8,
+        command_timeout: float = 1.5,
+        statement_cache: bool = True,
+        count_ttl: float = 2.0,
+    ) -> None:
+        self._pool = Pool(
+            url,
+            min_size=min(min_size, max_size),
+            max_size=max_size,
+            connect_timeout=connect_timeout,
+            command_timeout=command_timeout,
+            statement_cache=statement_cache,
+        )
+        self._counts = Counts(count_ttl)
+        pool = self._pool
+        self._reading = PostgresWork(
+            users=PostgresUsers(pool, locking=False),
+            sessions=PostgresSessions(pool, Batch(lambda session_ids: signed_in(pool, session_ids))),
+            movies=PostgresMovies(pool, self._counts, Batch(lambda movie_ids: details(pool, movie_ids))),
+            favorites=PostgresFavorites(pool),
+            ratings=PostgresRatings(pool, locking=False),
+        )
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[UnitOfWork]:
+        async with self._pool.transaction() as run:
+            yield PostgresWork(
+                users=PostgresUsers(run, locking=True),
+                sessions=PostgresSessions(run),
+                movies=PostgresMovies(run, self._counts),
+                favorites=PostgresFavorites(run),
+                ratings=PostgresRatings(run, locking=True),
+            )
+
+    def reading(self) -> AbstractAsyncContextManager[UnitOfWork]:
+        return nullcontext(self._reading)  # no connection is held: each statement takes one for itself
+
+    async def ping(self) -> None:
+        """Raise Unavailable if the database does not answer."""
+        await self._pool.rows(PING)
+
+    async def revision(self) -> str | None:
+        """The newest migration that the database has seen, if any."""
+        (row,) = await self._pool.rows(IS_MIGRATED)
+        if not row["is_migrated"]:
+            return None
+        return next((row["version_num"] for row in await self._pool.rows(REVISION)), None)
+
+    async def close(self) -> None:
+        """Let go of every connection."""
+        await self._pool.close()

@@ -1,0 +1,172 @@
+"""The tables, their constraints by name, and an index for every order and search that the repositories ask for."""
+
+from sqlalchemy import (
+    BigInteger,
+    BindParameter,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Date,
+    DateTime,
+    Double,
+    ForeignKey,
+    FromClause,
+    Identity,
+    Index,
+    Integer,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+    bindparam,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.sql.elements import Label
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+
+
+def _id() -> Column[int]:
+    return Column("id", BigInteger, Identity(always=True), primary_key=True)
+
+
+def _instant(name: str, *, nullable: bool = False) -> Column[object]:
+    return Column(name, DateTime(timezone=True), nullable=nullable)
+
+
+def _text(name: str, *, nullable: bool = False) -> Column[str]:
+    return Column(name, Text, nullable=nullable)
+
+
+def _user_id() -> Column[int]:
+    return Column("user_id", BigInteger, ForeignKey("users.id", ondelete="CASCADE"), nullable=False)
+
+
+def _movie_id() -> Column[int]:
+    return Column("movie_id", BigInteger, ForeignKey("movies.id"), nullable=False)
+
+
+users = Table(
+    "users",
+    metadata,
+    _id(),
+    _text("username"),
+    _text("username_key"),
+    _text("email"),
+    _text("email_key"),
+    _text("password"),
+    _text("first_name"),
+    _text("last_name"),
+    _text("bio", nullable=True),
+    _text("profile_picture", nullable=True),
+    Column("is_active", Boolean, nullable=False),
+    Column("is_staff", Boolean, nullable=False),
+    Column("is_superuser", Boolean, nullable=False),
+    _instant("created_at"),
+    _instant("updated_at"),
+    UniqueConstraint("username_key"),
+    UniqueConstraint("email_key"),
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    _id(),
+    _user_id(),
+    Column("counter", Integer, nullable=False),
+    _instant("created_at"),
+    _instant("last_used_at"),
+    _instant("expires_at"),
+    _instant("ended_at", nullable=True),
+    _text("client"),
+    _text("address"),
+)
+Index(None, sessions.c.user_id)
+
+movies = Table(
+    "movies",
+    metadata,
+    _id(),
+    Column("tmdb_id", BigInteger, nullable=False),
+    _text("title"),
+    Column("title_key", Text(collation="C"), nullable=False),
+    _text("overview"),
+    Column("release_date", Date),
+    _text("poster_path", nullable=True),
+    _text("backdrop_path", nullable=True),
+    Column("popularity", Double, nullable=False),
+    Column("vote_average", Double, nullable=False),
+    Column("vote_count", BigInteger, nullable=False),
+    _text("original_language"),
+    Column("genre_ids", ARRAY(Integer), nullable=False),
+    _instant("created_at"),
+    _instant("updated_at"),
+    _instant("fetched_at"),
+    UniqueConstraint("tmdb_id"),
+)
+# One index serves an order and its reverse, ids included. Dates need two: films without one come last either way.
+# Titles also have a trigram index on servers that offer it, which is why it stands in a migration alone.
+for _column in ("popularity", "vote_average", "created_at", "title_key", "release_date"):
+    Index(None, movies.c[_column], movies.c.id)
+Index("ix_movies_release_date_id_desc", movies.c.release_date.desc().nulls_last(), movies.c.id.desc())
+Index(None, movies.c.original_language)
+Index(None, movies.c.genre_ids, postgresql_using="gin")
+
+favorites = Table(
+    "favorites",
+    metadata,
+    _id(),
+    _user_id(),
+    _movie_id(),
+    _instant("created_at"),
+    UniqueConstraint("user_id", "movie_id"),
+)
+Index(None, favorites.c.user_id, favorites.c.created_at, favorites.c.id)
+Index(None, favorites.c.movie_id)
+
+ratings = Table(
+    "ratings",
+    metadata,
+    _id(),
+    _user_id(),
+    _movie_id(),
+    Column("rating", SmallInteger, nullable=False),
+    _text("review", nullable=True),
+    _instant("created_at"),
+    _instant("updated_at"),
+    UniqueConstraint("user_id", "movie_id"),
+    CheckConstraint("rating BETWEEN 1 AND 10", name="rating"),
+)
+Index(None, ratings.c.user_id, ratings.c.updated_at, ratings.c.id)
+Index(None, ratings.c.movie_id, postgresql_include=["rating"])
+Index(
+    "ix_ratings_reviews",
+    ratings.c.movie_id,
+    ratings.c.updated_at,
+    ratings.c.id,
+    postgresql_where=ratings.c.review.is_not(None),
+)
+
+
+def labelled(source: FromClause, table: Table | None = None) -> list[Label[object]]:
+    """Every column of `source` under `table_column`, so that rows of joined tables can be told apart."""
+    named = source if table is None else table
+    return [column.label(f"{named.description}_{column.name}") for column in source.columns]
+
+
+def parameters(table: Table, *names: str) -> dict[str, BindParameter[object]]:
+    """What an INSERT or UPDATE sets: these columns, each to the parameter of its name; every one but the id if none."""
+    return {
+        column.name: bindparam(column.name, type_=column.type)
+        for column in table.columns
+        if (column.name in names if names else column.name != "id")
+    }

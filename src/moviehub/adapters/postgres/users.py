@@ -1,0 +1,97 @@
+"""Accounts in Postgres."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import delete, or_, select, update
+from sqlalchemy.dialects.postgresql import insert
+
+from moviehub.adapters.postgres.rows import user_of
+from moviehub.adapters.postgres.statements import Runs, Statement, a_text, an_id, first, possible, storable
+from moviehub.adapters.postgres.tables import labelled, parameters, users
+from moviehub.application.ports import Users
+from moviehub.domain.errors import Unavailable
+from moviehub.domain.text import cased
+from moviehub.domain.users import NewUser, Taken, User, UserNotFound
+
+_BY_ID = select(*labelled(users)).where(users.c.id == an_id("user_id"))
+
+ADD = Statement(insert(users).values(parameters(users)).on_conflict_do_nothing().returning(*labelled(users)))
+TAKEN = Statement(
+    select(users.c.username_key, users.c.email_key).where(
+        or_(users.c.username_key == a_text("username_key"), users.c.email_key == a_text("email_key"))
+    )
+)
+GET = Statement(_BY_ID)
+GET_LOCKED = Statement(_BY_ID.with_for_update(key_share=True), reads=False)
+FIND_BY_LOGIN = Statement(
+    select(*labelled(users))
+    .where(or_(users.c.username_key == a_text("name"), users.c.email_key == a_text("name")))
+    .order_by((users.c.username_key == a_text("name")).desc())
+    .limit(1)
+)
+SAVE = Statement(
+    update(users).where(users.c.id == an_id("user_id")).values(parameters(users)).returning(users.c.id.label("id"))
+)
+REMOVE = Statement(delete(users).where(users.c.id == an_id("user_id")).returning(users.c.id.label("id")))
+
+
+class PostgresUsers(Users):
+    """Accounts; with `locking`, `get` keeps the row from others until the transaction ends."""
+
+    def __init__(self, run: Runs, *, locking: bool) -> None:
+        self._run = run
+        self._get = GET_LOCKED if locking else GET
+
+    async def add(self, user: NewUser, at: datetime) -> User:
+        values = {**_values(user), "is_active": True, "created_at": at, "updated_at": at}
+        for _ in range(2):  # the second time, whoever had a name has gone since
+            row = first(await self._run.rows(ADD, **values))
+            if row:
+                return user_of(row)
+            others = await self._run.rows(TAKEN, username_key=user.username_key, email_key=user.email_key)
+            fields = [
+                field
+                for field in ("username", "email")
+                if any(other[f"{field}_key"] == values[f"{field}_key"] for other in others)
+            ]
+            if fields:
+                raise Taken(*fields)
+        raise Unavailable("The name was taken and given up at the same moment.")
+
+    async def get(self, user_id: int) -> User:
+        row = first(await self._run.rows(self._get, user_id=possible(user_id)))
+        if not row:
+            raise UserNotFound()
+        return user_of(row)
+
+    async def find_by_login(self, name: str) -> User | None:
+        if not storable(name):
+            return None
+        row = first(await self._run.rows(FIND_BY_LOGIN, name=cased(name)))
+        return user_of(row) if row else None
+
+    async def save(self, user: User) -> None:
+        kept = {"is_active": user.is_active, "created_at": user.created_at, "updated_at": user.updated_at}
+        if not await self._run.rows(SAVE, user_id=possible(user.id), **_values(user), **kept):
+            raise UserNotFound()
+
+    async def remove(self, user_id: int) -> None:
+        if not await self._run.rows(REMOVE, user_id=possible(user_id)):
+            raise UserNotFound()
+
+
+def _values(user: NewUser | User) -> dict[str, Any]:
+    return {
+        "username": user.username,
+        "username_key": user.username_key,
+        "email": user.email,
+        "email_key": user.email_key,
+        "password": user.password_hash,
+        "first_name": user.first_name,
+        "last_name": user.last_name,
+        "bio": user.bio,
+        "profile_picture": user.profile_picture,
+        "is_staff": user.is_staff,
+        "is_superuser": user.is_superuser,
+    }

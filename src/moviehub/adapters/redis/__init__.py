@@ -1,0 +1,1 @@
+"""What the workers share for a while, in Redis or Valkey."""

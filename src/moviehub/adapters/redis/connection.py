@@ -1,0 +1,99 @@
+"""How Redis is asked: briefly, and not at all while it does not answer."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import structlog
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from moviehub.domain.errors import Unavailable
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
+
+MOST_CONNECTIONS = 16
+MOST_FAILURES = 5
+PING_EVERY = 1.0
+
+
+class Connection:
+    """Two clients of one Redis: `reads` try a second time when a connection broke, `writes` never.
+
+    A reply that is lost after the command was executed would else do a write twice. After five failures in a row
+    Redis is skipped, until a ping in the background, one a second, is answered.
+    """
+
+    def __init__(self, url: str, *, timeout: float = 0.2) -> None:
+        self.reads = _client(url, timeout, retries=1)
+        self.writes = _client(url, timeout, retries=0)
+        self._timeout = timeout
+        self._failures = 0
+        self._pinging: asyncio.Task[None] | None = None
+
+    async def ask(self, command: Callable[[], Awaitable[T]]) -> T:
+        """The answer to a command, soon; or Unavailable, at once while Redis is skipped."""
+        if self._failures >= MOST_FAILURES:
+            raise Unavailable("Redis cannot be reached now.")
+        try:
+            # Less time with every failure: 0.2, 0.1, 0.07, 0.05 and 0.04 s are together less than half a second, so
+            # that no request spends more on a Redis that hangs, however often it asks.
+            async with asyncio.timeout(self._timeout / (1 + self._failures)):
+                answer = await command()
+        except (RedisError, OSError, TimeoutError) as fault:
+            self._failed(type(fault).__name__)
+            raise Unavailable("Redis cannot be reached now.") from None
+        self._succeeded()
+        return answer
+
+    async def ping(self) -> None:
+        """Unavailable if Redis does not answer."""
+        await self.ask(self.reads.ping)
+
+    async def close(self) -> None:
+        """Give the connections back."""
+        if self._pinging is not None:
+            self._pinging.cancel()
+            await asyncio.gather(self._pinging, return_exceptions=True)
+        await self.reads.aclose()
+        await self.writes.aclose()
+
+    def _failed(self, why: str) -> None:
+        if self._failures == 0:
+            log.warning("redis_failed", why=why)
+        self._failures += 1
+        if self._failures >= MOST_FAILURES and (self._pinging is None or self._pinging.done()):
+            log.warning("redis_skipped", why=why)
+            self._pinging = asyncio.create_task(self._ping_until_back())
+
+    def _succeeded(self) -> None:
+        if self._failures:
+            log.info("redis_is_back")
+        self._failures = 0
+
+    async def _ping_until_back(self) -> None:
+        while self._failures >= MOST_FAILURES:
+            await asyncio.sleep(PING_EVERY)
+            try:
+                async with asyncio.timeout(self._timeout):
+                    await self.reads.ping()
+            except (RedisError, OSError, TimeoutError):
+                continue
+            self._succeeded()
+
+
+def _client(url: str, timeout: float, *, retries: int) -> Redis:
+    pool = BlockingConnectionPool.from_url(
+        url,
+        max_connections=MOST_CONNECTIONS,
+        timeout=timeout,
+        socket_timeout=timeout,
+        socket_connect_timeout=timeout,
+        retry=Retry(NoBackoff(), retries),
+        protocol=2,  # one round trip less on connecting, and no notices of maintenance
+    )
+    return Redis.from_pool(pool)

@@ -1,0 +1,12 @@
+"""The clock of the machine."""
+
+from datetime import UTC, datetime
+
+from moviehub.application.ports import Clock
+
+
+class SystemClock(Clock):
+    """Tells the machine's time."""
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)

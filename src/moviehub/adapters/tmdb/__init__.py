@@ -1,0 +1,1 @@
+"""TMDb, the source of films."""

@@ -1,0 +1,198 @@
+"""The shared cache while Redis is away, hangs, hangs up or comes back."""
+
+import asyncio
+import socket
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from urllib.parse import urlsplit
+
+import pytest
+from structlog.testing import capture_logs
+
+from moviehub.adapters.memory.clock import MemoryClock
+from moviehub.adapters.redis.cache import RedisCache
+from moviehub.application.ports import Cached
+from moviehub.domain.errors import Unavailable
+from moviehub.domain.movies import MovieFacts
+from tests.contracts.cache import FACTS
+
+Open = Callable[..., RedisCache]
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@pytest.fixture
+def clock() -> MemoryClock:
+    return MemoryClock()
+
+
+@pytest.fixture
+async def opened(clock: MemoryClock) -> AsyncIterator[Open]:
+    """Opens caches and closes them after the test."""
+    caches: list[RedisCache] = []
+
+    def opened(url: str, *, local_for: float) -> RedisCache:
+        caches.append(RedisCache(url, prefix="test:", clock=clock, local_for=local_for))
+        return caches[-1]
+
+    yield opened
+    for cache in caches:
+        await cache.close()
+
+
+@pytest.fixture
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+    return port
+
+
+@asynccontextmanager
+async def serving(serve: Serve, port: int = 0) -> AsyncIterator[str]:
+    """A server on loopback that does with each connection what `serve` says; its URL."""
+    running: set[asyncio.Task[None]] = set()
+
+    async def one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        running.add(task)
+        try:
+            await serve(reader, writer)
+        except (OSError, asyncio.CancelledError):
+            pass  # the client went away, or the test is over
+        finally:
+            running.discard(task)
+            writer.close()
+
+    listener = await asyncio.start_server(one, "127.0.0.1", port)
+    try:
+        yield f"redis://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
+    finally:
+        listener.close()
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+
+async def hang(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+    await reader.read(-1)
+
+
+def facts_for(clock: MemoryClock, seconds: float = 60) -> Cached[MovieFacts]:
+    return Cached(FACTS, clock.now(), clock.now() + timedelta(seconds=seconds))
+
+
+async def reached(cache: RedisCache) -> None:
+    """Return when Redis answers; fail if it does not for long."""
+    async with asyncio.timeout(5):
+        while True:
+            try:
+                return await cache.ping()
+            except Unavailable:
+                await asyncio.sleep(0.02)
+
+
+async def test_where_nobody_listens_nothing_fails_and_nothing_takes_long(
+    opened: Open, free_port: int, clock: MemoryClock
+) -> None:
+    cache = opened(f"redis://127.0.0.1:{free_port}", local_for=0)
+    started = time.perf_counter()
+    with capture_logs() as logs:
+        for number in range(20):
+            assert await cache.find(str(number), MovieFacts) is None
+            await cache.keep(str(number), facts_for(clock))
+        for ask in (cache.flush, cache.ping):
+            with pytest.raises(Unavailable):
+                await ask()
+    assert time.perf_counter() - started < 0.5
+    assert [log["event"] for log in logs] == ["redis_failed", "redis_skipped"]
+
+
+async def test_where_somebody_listens_and_never_answers_all_of_redis_takes_half_a_second(
+    opened: Open, clock: MemoryClock
+) -> None:
+    async with serving(hang) as url:
+        cache = opened(url, local_for=0)
+        started = time.perf_counter()
+        for number in range(20):
+            assert await cache.find(str(number), MovieFacts) is None
+            await cache.keep(str(number), facts_for(clock))
+        spent = time.perf_counter() - started
+        assert 0.2 < spent < 0.6
+        started = time.perf_counter()
+        for number in range(100):
+            assert await cache.find(f"other {number}", MovieFacts) is None
+        assert time.perf_counter() - started < 0.1
+        await cache.close()
+
+
+async def test_while_redis_is_away_what_the_process_has_is_good_to_its_end(
+    opened: Open, free_port: int, clock: MemoryClock
+) -> None:
+    cache = opened(f"redis://127.0.0.1:{free_port}", local_for=0)
+    await cache.keep("facts", facts_for(clock, seconds=30))
+    clock.advance(seconds=29)
+    assert await cache.find("facts", MovieFacts) is not None
+    clock.advance(seconds=1)
+    assert await cache.find("facts", MovieFacts) is None
+
+
+async def test_a_flush_that_cannot_reach_redis_says_so_and_forgets_its_own(
+    opened: Open, free_port: int, clock: MemoryClock
+) -> None:
+    cache = opened(f"redis://127.0.0.1:{free_port}", local_for=60)
+    await cache.keep("facts", facts_for(clock))
+    with pytest.raises(Unavailable):
+        await cache.flush()
+    assert await cache.find("facts", MovieFacts) is None
+
+
+async def test_when_redis_comes_back_it_is_used_again_within_two_seconds(
+    opened: Open, valkey_url: str, free_port: int, clock: MemoryClock
+) -> None:
+    at = urlsplit(valkey_url)
+
+    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65_536):
+            writer.write(data)
+        writer.close()
+
+    async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, back = await asyncio.open_connection(at.hostname, at.port)
+        try:
+            await asyncio.gather(pump(reader, back), pump(there, writer))
+        finally:
+            back.close()
+
+    cache = opened(f"redis://127.0.0.1:{free_port}{at.path}", local_for=0)
+    with capture_logs() as logs:
+        for _ in range(10):
+            assert await cache.find("facts", MovieFacts) is None
+        async with serving(forward, free_port):
+            came_back = time.perf_counter()
+            await reached(cache)
+            assert time.perf_counter() - came_back < 2
+            await cache.keep("facts", facts_for(clock))
+            assert await cache.find("facts", MovieFacts) is not None
+    assert [log["event"] for log in logs] == ["redis_failed", "redis_skipped", "redis_is_back"]
+
+
+async def test_a_read_is_tried_twice_and_a_write_once(opened: Open, clock: MemoryClock) -> None:
+    seen: list[bytes] = []
+
+    async def drop(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Greets, takes a command and hangs up without a reply."""
+        while data := await reader.read(65_536):
+            for command in (b"$3\r\nGET", b"$3\r\nSET\r"):
+                if command in data:
+                    seen.append(command[4:7])
+                    return
+            writer.write(b"+OK\r\n" * data.count(b"SETINFO"))
+
+    async with serving(drop) as url:
+        cache = opened(url, local_for=0)
+        await cache.keep("facts", facts_for(clock))
+        assert seen == [b"SET"]
+        assert await cache.find("nothing", MovieFacts) is None
+        assert seen == [b"SET", b"GET", b"GET"]

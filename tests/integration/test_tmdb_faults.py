@@ -1,0 +1,220 @@
+"""TMDb in trouble, by a stand-in that fails in every way that TMDb was seen to fail; and what must never be told."""
+
+import asyncio
+import logging
+import socket
+import time
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import pytest
+from structlog.testing import capture_logs
+
+from moviehub.adapters.tmdb.catalogue import TmdbCatalogue
+from moviehub.domain.errors import Unavailable
+from moviehub.domain.listings import Popular, Recommended, Search
+from tests.tmdb_stand_in import KEY, TOKEN, Fault, StandIn
+
+DEADLINE = 0.5
+TRIED_AGAIN = (Fault.CLOSE, Fault.RESET, Fault.CUT, Fault.GATEWAY, Fault.OFFLINE)
+FILM = 1_700_000
+
+
+@pytest.fixture
+async def tmdb() -> AsyncIterator[StandIn]:
+    async with StandIn() as tmdb:
+        yield tmdb
+
+
+@pytest.fixture
+async def catalogue(tmdb: StandIn) -> AsyncIterator[TmdbCatalogue]:
+    catalogue = TmdbCatalogue(url=tmdb.url, token=TOKEN, deadline=DEADLINE)
+    yield catalogue
+    await catalogue.close()
+
+
+@pytest.mark.parametrize("fault", Fault, ids=lambda fault: fault.value)
+async def test_every_fault_is_unavailable_in_time_and_leaves_no_trace(
+    tmdb: StandIn, catalogue: TmdbCatalogue, fault: Fault
+) -> None:
+    asked = (lambda: catalogue.page(Popular()), lambda: catalogue.genres())
+    tmdb.fail(fault)
+    for ask in asked:
+        started = time.perf_counter()
+        with pytest.raises(Unavailable):
+            await ask()
+        assert time.perf_counter() - started < DEADLINE + 0.5
+    if fault is not Fault.HTML_404:
+        with pytest.raises(Unavailable):
+            await catalogue.movie(FILM)
+    tmdb.fail(None)
+    assert len((await catalogue.page(Popular())).facts) == 20
+    assert await catalogue.movie(FILM)
+
+
+@pytest.mark.parametrize("fault", Fault, ids=lambda fault: fault.value)
+async def test_only_what_may_be_gone_at_once_is_tried_a_second_time(
+    tmdb: StandIn, catalogue: TmdbCatalogue, fault: Fault
+) -> None:
+    tmdb.fail(fault, times=1)
+    if fault in TRIED_AGAIN:
+        assert (await catalogue.page(Popular())).facts
+        assert len(tmdb.requests) == 2
+        tmdb.fail(fault)
+        with pytest.raises(Unavailable):
+            await catalogue.page(Popular())
+        assert len(tmdb.requests) == 4
+    else:
+        with pytest.raises(Unavailable):
+            await catalogue.page(Popular())
+        assert [target for target in tmdb.requests if "elsewhere" in target] == []
+        assert len(tmdb.requests) == 1
+
+
+@pytest.fixture
+def everything_logged(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
+    """Every library's log, at the level at which it says most."""
+    levels = {name: logging.getLogger(name).level for name in ("httpx", "httpcore")}
+    for name in levels:
+        logging.getLogger(name).setLevel(logging.DEBUG)
+    with caplog.at_level(logging.DEBUG):
+        yield caplog
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
+
+
+@pytest.mark.parametrize("token", [TOKEN, KEY], ids=["v4", "v3"])
+async def test_the_key_is_in_no_log_no_error_and_no_repr(
+    tmdb: StandIn, everything_logged: pytest.LogCaptureFixture, token: str
+) -> None:
+    catalogue = TmdbCatalogue(url=tmdb.url, token=token, deadline=0.2)
+    seen = [repr(catalogue), repr(vars(catalogue)), repr(vars(catalogue._client))]
+    with capture_logs() as logs:
+        await catalogue.page(Popular())
+        for fault in Fault:
+            tmdb.fail(fault)
+            try:
+                await catalogue.page(Popular())
+            except Unavailable as error:
+                link: BaseException | None = error
+                while link is not None:
+                    seen += [repr(link), str(link), repr(vars(link)), repr(getattr(link, "_request", None))]
+                    link = link.__cause__ or link.__context__
+    await catalogue.close()
+    seen += [repr(logs), everything_logged.text, repr([vars(record) for record in everything_logged.records])]
+    assert "httpx" in everything_logged.text
+    assert "tmdb_failed" in seen[-3]
+    assert token not in "".join(seen)
+    assert token[:16] not in "".join(seen)
+
+
+async def test_httpx_tells_nobody_what_people_look_for(
+    catalogue: TmdbCatalogue, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.DEBUG), capture_logs() as logs:
+        await catalogue.page(Search(query="something private"))
+    assert "private" not in caplog.text + repr(logs)
+
+
+@pytest.mark.parametrize("fault", [Fault.BAD_KEY, Fault.FORBIDDEN], ids=lambda fault: fault.value)
+async def test_a_refused_key_is_loud_every_time_and_tried_again(
+    tmdb: StandIn, catalogue: TmdbCatalogue, fault: Fault
+) -> None:
+    tmdb.fail(fault, times=2)
+    with capture_logs() as logs:
+        for _ in range(2):
+            with pytest.raises(Unavailable):
+                await catalogue.page(Popular())
+    assert [(log["event"], log["log_level"]) for log in logs if log["log_level"] == "error"] == [
+        ("tmdb_refuses_the_key", "error")
+    ] * 2
+    assert (await catalogue.page(Popular())).facts
+
+
+async def test_a_wrong_key_is_unavailable(tmdb: StandIn) -> None:
+    catalogue = TmdbCatalogue(url=tmdb.url, token="f" * 32)
+    with pytest.raises(Unavailable):
+        await catalogue.page(Popular())
+    await catalogue.close()
+
+
+async def test_a_web_page_in_place_of_a_film_does_not_say_that_there_is_none(
+    tmdb: StandIn, catalogue: TmdbCatalogue
+) -> None:
+    tmdb.fail(Fault.HTML_404)
+    with pytest.raises(Unavailable):
+        await catalogue.movie(FILM)
+    with pytest.raises(Unavailable):
+        await catalogue.page(Recommended(tmdb_id=FILM))
+
+
+@pytest.mark.parametrize(
+    ("told", "seconds"),
+    [
+        ("7", 7),
+        ("0", 1),
+        ("3600", 60),
+        ("9" * 400, 60),
+        ("-5", 2),
+        ("soon", 2),
+        ("", 2),
+        (format_datetime(datetime.now(UTC) + timedelta(days=1)), 60),
+        (format_datetime(datetime.now(UTC) - timedelta(days=1)), 1),
+        ("Wed, 99 Foo 2030 00:00:00 GMT", 2),
+    ],
+)
+async def test_over_the_limit_the_wait_is_what_was_told_within_a_minute(
+    tmdb: StandIn, catalogue: TmdbCatalogue, told: str, seconds: int
+) -> None:
+    tmdb.retry_after = told
+    tmdb.fail(Fault.LIMIT_TOLD)
+    with pytest.raises(Unavailable) as refused:
+        await catalogue.page(Popular())
+    assert refused.value.retry_after == seconds
+
+
+async def test_over_the_limit_without_a_word_the_wait_is_short(tmdb: StandIn, catalogue: TmdbCatalogue) -> None:
+    tmdb.fail(Fault.LIMIT)
+    with pytest.raises(Unavailable) as refused:
+        await catalogue.page(Popular())
+    assert refused.value.retry_after == 2
+
+
+async def test_where_nobody_listens_is_unavailable_soon() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    catalogue = TmdbCatalogue(url=f"http://127.0.0.1:{port}/3", token=TOKEN)
+    started = time.perf_counter()
+    with pytest.raises(Unavailable):
+        await catalogue.movie(FILM)
+    assert time.perf_counter() - started < 0.5
+    await catalogue.close()
+
+
+async def test_many_at_once_share_twenty_connections_and_all_are_answered(
+    tmdb: StandIn, catalogue: TmdbCatalogue
+) -> None:
+    tmdb.delay = 0.02
+    films = await asyncio.gather(*(catalogue.movie(FILM + n) for n in range(60)))
+    assert [film.tmdb_id for film in films] == list(range(FILM, FILM + 60))
+    assert tmdb.most_connections == 20
+
+
+async def test_who_goes_away_leaves_no_connection_taken(tmdb: StandIn, catalogue: TmdbCatalogue) -> None:
+    tmdb.fail(Fault.HANG)
+    asked = [asyncio.ensure_future(catalogue.movie(FILM + n)) for n in range(30)]
+    for _ in range(20):
+        await tmdb.arrived.acquire()
+    for each in asked:
+        each.cancel()
+    await asyncio.gather(*asked, return_exceptions=True)
+    tmdb.fail(None)
+    films = await asyncio.gather(*(catalogue.movie(FILM + n) for n in range(30)))
+    assert len(films) == 30
+
+
+async def test_after_the_end_nothing_can_be_asked(catalogue: TmdbCatalogue) -> None:
+    await catalogue.close()
+    with pytest.raises(Unavailable):
+        await catalogue.movie(FILM)

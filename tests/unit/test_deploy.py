@@ -1,0 +1,270 @@
+"""What `deploy/` says is true of the code: every setting is explained, and the parts of a deployment fit together."""
+
+import ipaddress
+import re
+from dataclasses import MISSING, fields
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+import yaml  # type: ignore[import-untyped]
+
+from moviehub.entrypoints.cli import main
+from moviehub.entrypoints.http.edge import LARGEST_BODY
+from moviehub.entrypoints.settings import PREFIX, Settings, SettingsError
+
+ROOT = Path(__file__).parents[2]
+DEPLOY = ROOT / "deploy"
+EXAMPLE = (DEPLOY / "env.example").read_text()
+SAMPLES = dict(re.findall(r"^# (MOVIEHUB_\w+)=(.*)$", EXAMPLE, re.MULTILINE))
+SETTINGS = {PREFIX + setting.name.upper(): setting for setting in fields(Settings)}
+SECRETS = ("MOVIEHUB_SECRET_KEY", "MOVIEHUB_TMDB_TOKEN")
+NGINX = re.sub(r"#.*", "", (DEPLOY / "nginx.conf").read_text())
+COMPOSE: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+
+
+def stages() -> list[list[tuple[str, str]]]:
+    """The instructions of the Dockerfile, stage by stage."""
+    text = re.sub(r"^#.*\n", "", (DEPLOY / "Dockerfile").read_text(), flags=re.MULTILINE).replace("\\\n", "")
+    found: list[list[tuple[str, str]]] = []
+    for line in filter(None, map(str.strip, text.splitlines())):
+        instruction, _, rest = line.partition(" ")
+        if instruction == "FROM":
+            found.append([])
+        found[-1].append((instruction, rest.strip()))
+    return found
+
+
+def arguments(instruction: str) -> list[str]:
+    """The words of an instruction of the last stage that is written as a list."""
+    words: list[str] = yaml.safe_load(dict(stages()[-1])[instruction])
+    return words
+
+
+def test_env_example_has_every_setting_once_and_nothing_else() -> None:
+    named = re.findall(r"^#? ?(\w+)=", EXAMPLE, re.MULTILINE)
+
+    assert sorted(named) == sorted(SETTINGS)
+
+
+def test_env_example_sets_nothing_by_itself() -> None:
+    assert all(line.startswith("#") for line in EXAMPLE.splitlines() if line)
+
+
+def test_env_example_explains_every_setting_in_the_lines_before_it() -> None:
+    for paragraph in EXAMPLE.split("\n\n"):
+        *told, last = paragraph.splitlines()
+        if "=" in last:
+            assert told, last
+            assert all(not re.match(r"# MOVIEHUB_\w+=", line) for line in told), paragraph
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_a_setting_with_a_default_is_shown_with_it(name: str) -> None:
+    setting = SETTINGS[name]
+    assert setting.default is not MISSING
+
+    if setting.default not in ("", ()):
+        assert setting.metadata["read"](SAMPLES[name]) == setting.default
+    elif name not in SECRETS:
+        assert SAMPLES[name]
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_every_sample_is_a_value_that_the_setting_takes(name: str) -> None:
+    Settings.read({name: SAMPLES[name]})
+
+
+def test_env_example_holds_no_secret() -> None:
+    assert {name: SAMPLES[name] for name in SECRETS} == dict.fromkeys(SECRETS, "")
+
+
+def environment(service: str) -> dict[str, str]:
+    """What Compose sets for a service, with the secrets that deploy/.env must have."""
+    told = {name: re.sub(r"\${\w+:\?[^}]*}", "placeholder", value) for name, value in environ(service).items()}
+    return {**told, "MOVIEHUB_SECRET_KEY": "k" * 32}
+
+
+def environ(service: str) -> dict[str, str]:
+    found: dict[str, str] = SERVICES[service]["environment"]
+    return found
+
+
+@pytest.mark.parametrize("service", ["api", "migrate"])
+def test_compose_gives_settings_that_production_takes(service: str) -> None:
+    settings = Settings.read(environment(service))
+
+    assert (settings.env, settings.storage, settings.cache) == ("production", "postgres", "redis")
+    assert set(environ(service)) <= set(SETTINGS)
+
+
+def test_compose_leaves_the_secret_key_to_the_env_file() -> None:
+    assert SERVICES["api"]["env_file"] == ".env"
+    with pytest.raises(SettingsError, match="MOVIEHUB_SECRET_KEY"):
+        Settings.read({**environment("api"), "MOVIEHUB_SECRET_KEY": ""})
+
+
+def test_only_nginx_can_be_reached_from_outside() -> None:
+    assert [name for name, service in SERVICES.items() if "ports" in service] == ["nginx"]
+    assert COMPOSE["networks"]["back"]["internal"] is True
+    assert [name for name, service in SERVICES.items() if "back" not in service["networks"]] == ["nginx"]
+
+
+def test_the_api_believes_nobody_but_nginx_whom_it_speaks_for() -> None:
+    (pool,) = COMPOSE["networks"]["front"]["ipam"]["config"]
+
+    trusted = [ipaddress.ip_network(item) for item in Settings.read(environment("api")).trusted_proxies]
+
+    assert trusted == [ipaddress.ip_network(pool["subnet"])]
+    assert [name for name, service in SERVICES.items() if "front" in service["networks"]] == ["nginx", "api"]
+
+
+def test_the_api_starts_when_the_schema_is_new_and_the_servers_are_well() -> None:
+    assert SERVICES["migrate"]["command"] == ["migrate"]
+    assert SERVICES["migrate"]["restart"] == "no"
+    assert {name: waits["condition"] for name, waits in SERVICES["api"]["depends_on"].items()} == {
+        "migrate": "service_completed_successfully",
+        "postgres": "service_healthy",
+        "redis": "service_healthy",
+    }
+
+
+def test_whoever_must_be_healthy_has_a_health_check() -> None:
+    awaited = {
+        name
+        for service in SERVICES.values()
+        for name, waits in service.get("depends_on", {}).items()
+        if waits["condition"] == "service_healthy"
+    }
+
+    # The check of the API is its image's.
+    assert awaited == {name for name, service in SERVICES.items() if "test" in service.get("healthcheck", {})} - {
+        "nginx"
+    } | {"api"}
+    assert "HEALTHCHECK" in dict(stages()[-1])
+
+
+def test_the_database_keeps_its_data_in_a_volume() -> None:
+    (mounted,) = SERVICES["postgres"]["volumes"]
+
+    assert mounted.partition(":")[0] in COMPOSE["volumes"]
+    assert SERVICES["postgres"]["environment"]["POSTGRES_PASSWORD"].startswith("${POSTGRES_PASSWORD:?")
+
+
+@pytest.mark.parametrize("service", ["api", "migrate"])
+def test_our_containers_cannot_write_but_to_tmp(service: str) -> None:
+    assert SERVICES[service]["read_only"] is True
+    assert SERVICES[service]["tmpfs"] == "/tmp"
+    assert SERVICES[service]["cap_drop"] == ["ALL"]
+
+
+@pytest.mark.parametrize("words", [arguments("CMD"), SERVICES["migrate"]["command"]], ids=" ".join)
+def test_what_the_image_runs_is_a_command_of_ours(words: list[str]) -> None:
+    name, *options = words
+
+    assert arguments("ENTRYPOINT") == ["moviehub"]
+    assert isinstance(main, click.Group)
+    main.commands[name].make_context(name, options)  # refuses an option that there is not
+
+
+def test_everything_that_the_image_installs_was_checked_against_the_lock() -> None:
+    build, final = stages()
+    after_download = False
+    for instruction, rest in build:
+        if instruction == "RUN" and "pip download" in rest:
+            assert "--require-hashes" in rest
+            assert "requirements.lock" in rest
+        elif instruction == "ENV" and "PIP_NO_INDEX=1" in rest:
+            after_download = True
+        elif instruction == "RUN":
+            assert after_download, rest
+    assert after_download
+    assert not [rest for instruction, rest in final if re.search(r"\b(pip|apt|apt-get|curl|wget)\b", rest)]
+
+
+def test_the_image_does_not_run_as_root() -> None:
+    users = [rest for instruction, rest in stages()[-1] if instruction == "USER"]
+
+    assert len(users) == 1
+    assert int(users[0]) > 0
+
+
+def test_the_health_check_of_the_image_asks_the_port_that_is_served() -> None:
+    final = dict(stages()[-1])
+    serve = main.commands["serve"].make_context("serve", arguments("CMD")[1:])
+
+    assert final["EXPOSE"] == str(serve.params["port"])
+    assert f"http://127.0.0.1:{serve.params['port']}/health/live" in final["HEALTHCHECK"]
+
+
+def test_the_build_sees_what_the_dockerfile_copies_and_nothing_else() -> None:
+    copied = {
+        source
+        for instruction, rest in stages()[0]
+        if instruction == "COPY"
+        for source in rest.split()[:-1]
+        if not source.startswith("--")
+    }
+    lines = (ROOT / ".dockerignore").read_text().splitlines()
+
+    assert "*" in lines
+    assert copied == {line[1:] for line in lines if line.startswith("!")}
+    assert all((ROOT / source).exists() for source in copied)
+
+
+def directive(name: str) -> list[str]:
+    """The values of a directive of nginx."""
+    return [" ".join(value.split()) for value in re.findall(rf"^\s*{name}\s+([^;{{]*);", NGINX, re.MULTILINE)]
+
+
+def test_nginx_passes_requests_to_the_api_of_compose() -> None:
+    assert directive("proxy_pass") == ["http://moviehub"]
+    assert re.search(r"upstream moviehub {", NGINX)
+    assert directive("server") == [f"api:{dict(stages()[-1])['EXPOSE']}"]
+    assert SERVICES["nginx"]["volumes"] == ["./nginx.conf:/etc/nginx/nginx.conf:ro"]
+
+
+def test_nginx_says_itself_whom_it_speaks_for() -> None:
+    told = dict(value.split(" ", 1) for value in directive("proxy_set_header"))
+
+    assert told == {
+        "Connection": '""',
+        "Host": "$http_host",
+        "X-Forwarded-For": "$remote_addr",
+        "X-Forwarded-Proto": "$scheme",
+        "X-Forwarded-Host": "$http_host",
+        "Forwarded": '""',
+    }
+
+
+def test_nginx_takes_bodies_as_large_as_the_api_does() -> None:
+    assert directive("client_max_body_size") == [f"{LARGEST_BODY // 1024}k"]
+
+
+@pytest.mark.parametrize("name", ["client_header_timeout", "client_body_timeout", "send_timeout", "proxy_read_timeout"])
+def test_nginx_waits_for_nobody_longer_than_fifteen_seconds(name: str) -> None:
+    (value,) = directive(name)
+
+    assert int(value.removesuffix("s")) <= 15
+    assert directive("proxy_request_buffering") == ["on"]
+
+
+def test_nginx_drops_an_idle_connection_before_the_api_does() -> None:
+    upstream = re.search(r"upstream moviehub {[^}]*keepalive_timeout (\d+)s", NGINX)
+    served = re.search(r"header_read_timeout=([\d_]+)", (ROOT / "src/moviehub/entrypoints/server.py").read_text())
+
+    assert upstream is not None
+    assert served is not None
+    assert int(upstream[1]) * 1000 < int(served[1])
+
+
+def test_nginx_shows_nobody_the_metrics() -> None:
+    assert re.search(r"location ~ \^/metrics/\?\$ {\s*return 404;\s*}", NGINX)
+
+
+def test_the_configuration_of_nginx_closes_what_it_opens() -> None:
+    plain = re.sub(r"'[^']*'", "", NGINX)
+
+    assert plain.count("{") == plain.count("}") > 0
