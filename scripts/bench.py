@@ -7,6 +7,7 @@ a second it tells CPU a request, of the workers and of Postgres and Valkey, from
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
 import random
@@ -261,6 +262,7 @@ def main() -> None:
     moviehub = str(Path(sys.executable).with_name("moviehub"))
     with (
         tempfile.TemporaryDirectory() as folder,
+        contextlib.nullcontext(os.chmod(folder, 0o711)),  # as root, Postgres runs as another user
         PrivatePostgres(Path(folder) / "postgres") as database,
         PrivateValkey() as redis,
     ):

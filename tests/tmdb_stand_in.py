@@ -46,6 +46,7 @@ class Fault(Enum):
     REDIRECT = "redirect"
     LIMIT = "429"
     LIMIT_TOLD = "429 with Retry-After"
+    BAD_REQUEST = "400"
     BAD_KEY = "401"
     FORBIDDEN = "403"
     BROKEN = "500"
@@ -88,6 +89,7 @@ def faulty(fault: Fault, good: bytes, retry_after: str) -> bytes:
         Fault.EMPTY: lambda: http(200, b"", JSON),
         Fault.ARRAY: lambda: http(200, b"[" + good + b"]", JSON),
         Fault.REDIRECT: lambda: http(302, b"", "Location: /elsewhere"),
+        Fault.BAD_REQUEST: lambda: http(400, b'{"status_code": 5}', JSON),
         Fault.BROKEN: lambda: http(500, b'{"status_code": 11}', JSON),
         Fault.GATEWAY: lambda: http(502, page, "Content-Type: text/html"),
     }

@@ -14,17 +14,23 @@ from moviehub import __version__
 from moviehub.entrypoints.cli import main
 from moviehub.entrypoints.http.app import openapi_document
 from moviehub.entrypoints.http.openapi import ATTRIBUTION
+from moviehub.entrypoints.http.pages import PageOut
 from moviehub.entrypoints.http.problems import HTTP_STATUS, STATUS, known_problems
 from moviehub.entrypoints.settings import Settings, unknown_variables
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted(ROOT.glob("*.md"))
 README = (ROOT / "README.md").read_text()
-OPERATIONS: dict[str, dict[str, Any]] = msgspec.json.decode(
-    openapi_document(Settings(database_url="memory://", secret_key="k" * 32))
-)["paths"]
 
 every_document = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+
+
+@pytest.fixture(scope="module")
+def operations() -> dict[str, dict[str, Any]]:
+    """What the router serves, by path and method."""
+    document = openapi_document(Settings(database_url="memory://", secret_key="k" * 32))
+    found: dict[str, dict[str, Any]] = msgspec.json.decode(document)["paths"]
+    return found
 
 
 def code(text: str) -> str:
@@ -55,21 +61,21 @@ def commands(group: click.Group, before: str = "") -> Iterator[str]:
             yield before + name
 
 
-def test_the_readme_lists_every_call_of_the_router_and_no_other() -> None:
+def test_the_readme_lists_every_call_of_the_router_and_no_other(operations: dict[str, dict[str, Any]]) -> None:
     rows = re.findall(r"^\| ([A-Z, ]+) \| `(/\S*)` \| .+ \| (.+) \|$", section("Endpoints"), re.MULTILINE)
     told = sorted((method, path, who) for methods, path, who in rows for method in methods.split(", "))
 
     served = sorted(
         (method.upper(), path, "signed in" if operation.get("security") == [{"bearer": []}] else "anyone")
-        for path, item in OPERATIONS.items()
+        for path, item in operations.items()
         for method, operation in item.items()
     )
 
     assert told == served
 
 
-def test_every_parameter_that_the_readme_names_for_a_call_is_one() -> None:
-    operation = OPERATIONS["/api/movies/"]["get"]
+def test_every_parameter_that_the_readme_names_for_a_call_is_one(operations: dict[str, dict[str, Any]]) -> None:
+    operation = operations["/api/movies/"]["get"]
     known = {parameter["name"] for parameter in operation["parameters"]} - {"page", "page_size"}
     (named,) = re.findall(r"`/api/movies/` \| [^|]+ \|", section("Endpoints"))
 
@@ -78,9 +84,8 @@ def test_every_parameter_that_the_readme_names_for_a_call_is_one() -> None:
 
 def test_the_fields_of_a_page_are_those_that_the_readme_tells() -> None:
     (told,) = re.findall(r"and answer (.+?)\. A page past", " ".join(README.split()))
-    shape = msgspec.json.schema_components([__import__("moviehub.entrypoints.http.pages", fromlist=["x"]).PageOut])[1]
 
-    assert re.findall(r"`(\w+)`", told) == list(next(iter(shape.values()))["properties"])
+    assert re.findall(r"`(\w+)`", told) == [field.name for field in msgspec.structs.fields(PageOut)]
 
 
 def test_the_readme_tells_when_each_status_is_given() -> None:
@@ -115,8 +120,8 @@ def test_the_session_needs_no_more_than_a_shell_curl_and_python() -> None:
     assert session.startswith("BASE=http://127.0.0.1:8000\n")
 
 
-def test_every_path_of_the_session_is_served() -> None:
-    patterns = [re.sub(r"{\w+}", "[^/]+", path) for path in OPERATIONS]
+def test_every_path_of_the_session_is_served(operations: dict[str, dict[str, Any]]) -> None:
+    patterns = [re.sub(r"{\w+}", "[^/]+", path) for path in operations]
     paths = re.findall(r'"\$BASE(/[^"?]*)', marked("session", "sh"))
 
     assert paths
@@ -163,13 +168,6 @@ def test_every_file_of_ours_that_is_named_exists(document: Path) -> None:
 @every_document
 def test_every_problem_that_is_named_is_known(document: Path) -> None:
     assert set(re.findall(r"/problems/([a-z][a-z-]+)", document.read_text())) <= set(known_problems())
-
-
-@every_document
-def test_lines_are_as_wide_as_those_of_the_code(document: Path) -> None:
-    wide = [line for line in document.read_text().splitlines() if len(line) > 120 and not line.startswith("|")]
-
-    assert wide == []
 
 
 def test_the_readme_lists_every_command() -> None:

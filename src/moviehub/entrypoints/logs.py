@@ -2,18 +2,28 @@
 
 import logging
 import sys
+from contextvars import ContextVar
 
 import msgspec
 import structlog
 
 from moviehub.entrypoints.settings import Settings
 
+REQUEST_ID: ContextVar[str] = ContextVar("request_id")
+"""The id of the request that this task serves."""
+
+
+def _add_request_id(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    if request_id := REQUEST_ID.get(None):
+        event["request_id"] = request_id
+    return event
+
 
 def configure(settings: Settings) -> None:
     """Send every log event, the libraries' own too, through one JSON renderer."""
     level = logging.getLevelNamesMapping()[settings.log_level.upper()]
     shared: list[structlog.typing.Processor] = [
-        structlog.contextvars.merge_contextvars,
+        _add_request_id,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,

@@ -104,7 +104,7 @@ class JwtTokens(Tokens):
                     "verify_nbf": False,
                 },
             )
-        except (jwt.PyJWTError, ValueError, TypeError, RecursionError):
+        except (jwt.PyJWTError, ValueError, TypeError):
             raise BadToken() from None
         if decoded["header"].get("typ") != kind:
             raise BadToken()

@@ -27,6 +27,9 @@ from moviehub.domain.ratings import Score
 
 MOST_REMEMBERED = 1_000
 
+DEEP = 200
+"""So many films skipped make a page deep."""
+
 
 class Counts:
     """How many films a filter was found to match, for `ttl` seconds: counting costs ten times what a page does."""
@@ -88,7 +91,7 @@ class PostgresMovies(Movies):
     async def list(self, wanted: MovieFilter, page: PageRequest) -> Page[Movie]:
         page.refuse_past(MOST_COUNTED)
         values = filter_values(wanted)
-        statement = list_statement(frozenset(values), wanted.column, wanted.descending)
+        statement = list_statement(frozenset(values), wanted.column, wanted.descending, page.offset >= DEEP)
         size = min(page.size, MOST_COUNTED - page.offset)
         rows = await self._run.rows(statement, **values, size=size, skipped=page.offset)
         end = page.offset + len(rows)

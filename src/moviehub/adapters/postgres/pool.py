@@ -15,9 +15,6 @@ T = TypeVar("T")
 
 BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED"
 
-LONGEST_WAIT = 0.5
-"""Seconds that a caller waits for a connection when all are lent."""
-
 LONGEST_GOODBYE = 5
 """Seconds that closing may take before connections are cut."""
 
@@ -65,6 +62,7 @@ class Pool(Runs):
         *,
         min_size: int,
         max_size: int,
+        wait_timeout: float,
         connect_timeout: float,
         command_timeout: float,
         statement_cache: bool,
@@ -79,6 +77,7 @@ class Pool(Runs):
             reset=_nothing,
             server_settings={"application_name": "moviehub"},
         )
+        self._wait_timeout = wait_timeout
         self._seats = asyncio.Semaphore(max_size)
         self._pool: Any = None
         self._opening: asyncio.Task[None] | None = None
@@ -148,7 +147,7 @@ class Pool(Runs):
     async def _take(self) -> Any:
         try:
             pool = self._pool or await self._opened()
-            async with asyncio.timeout(LONGEST_WAIT):
+            async with asyncio.timeout(self._wait_timeout):
                 await self._seats.acquire()
             try:
                 return await pool.acquire()

@@ -33,8 +33,8 @@ class PostgresWork(UnitOfWork):
 class PostgresStorage(Storage):
     """Keeps everything in the database at `url`, over at most `max_size` connections.
 
-    It connects when first used, so a database that is down keeps no process from starting. `connect_timeout` and
-    `command_timeout` are seconds. Without `statement_cache` it works behind a pooler that hands out connections by
+    It connects when first used, so a database that is down keeps no process from starting. The time-outs, in seconds,
+    are for a connection when all are lent, for a new one, and for a statement. Without `statement_cache` it works behind a pooler that hands out connections by
     the transaction. The number of films that a list has in all may be `count_ttl` seconds old.
     """
 
@@ -44,6 +44,7 @@ class PostgresStorage(Storage):
         *,
         min_size: int = 1,
         max_size: int = 10,
+        wait_timeout: float = 0.5,
         connect_timeout: float = 0.8,
         command_timeout: float = 1.5,
         statement_cache: bool = True,
@@ -53,6 +54,7 @@ class PostgresStorage(Storage):
             url,
             min_size=min(min_size, max_size),
             max_size=max_size,
+            wait_timeout=wait_timeout,
             connect_timeout=connect_timeout,
             command_timeout=command_timeout,
             statement_cache=statement_cache,

@@ -6,7 +6,6 @@ field, a bad film costs that film, and what was lost is told.
 
 import json
 import math
-import unicodedata
 from collections.abc import Iterable, Iterator
 from datetime import date
 from typing import Any, TypeVar
@@ -16,7 +15,7 @@ import msgspec
 from moviehub.domain.listings import PAGE_SIZE, CataloguePage
 from moviehub.domain.movies import Genre, MovieFacts
 from moviehub.domain.pages import MOST_COUNTED
-from moviehub.domain.text import LINE_BREAKS
+from moviehub.domain.text import CONTROLS_BUT_LINES
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -197,9 +196,7 @@ def _facts(item: MovieIn, lost: list[str]) -> MovieFacts | None:
 
 def _text(text: str) -> str:
     """`text` without control characters and lone surrogates."""
-    if text.isprintable():
-        return text
-    return "".join(c for c in text if c in LINE_BREAKS or unicodedata.category(c) not in ("Cc", "Cs"))
+    return CONTROLS_BUT_LINES.sub("", text)
 
 
 def _line(text: str) -> str:

@@ -23,6 +23,10 @@ class BearerAuth(ASGIMiddleware):
 
     authenticate: Authenticate
 
+    def __deepcopy__(self, _: object) -> "BearerAuth":
+        """Itself: Litestar copies routers, and there is one storage to ask."""
+        return self
+
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         """Find the caller, or refuse them."""
         call: Call | None = scope["route_handler"].opt.get("call")

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 from litestar import Response
+from litestar.types import Receive, Scope, Send
 
 from moviehub.entrypoints.http.inputs import Body, Query
 
@@ -37,16 +38,37 @@ class MessageOut(msgspec.Struct):
 
 
 _encoder = msgspec.json.Encoder()
-
-
 _NO_STORE = {"cache-control": "no-store"}
 
 
-def answer(value: Any, status: int = 200, headers: Mapping[str, str] = _NO_STORE) -> Response[bytes]:
+class Answer(Response[bytes]):
+    """An encoded answer that is its own ASGI application, which spares half of what the framework spends on one."""
+
+    def __init__(self, body: bytes, status: int, headers: Mapping[str, str]) -> None:
+        self._whole = (status, [(name.encode(), value.encode("latin-1")) for name, value in headers.items()], body)
+
+    def to_asgi_response(self, *_: Any, **__: Any) -> Any:
+        """Itself."""
+        return self
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the answer."""
+        await send_whole(send, *self._whole)
+
+
+async def send_whole(send: Send, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+    """Send an answer in the two messages that ASGI wants."""
+    start: Any = {"type": "http.response.start", "status": status, "headers": headers}
+    await send(start)
+    end: Any = {"type": "http.response.body", "body": body, "more_body": False}
+    await send(end)
+
+
+def answer(value: Any, status: int = 200, headers: Mapping[str, str] = _NO_STORE) -> Answer:
     """A JSON answer; unless `headers` say otherwise, one that nobody may store."""
-    return Response(_encoder.encode(value), status_code=status, media_type="application/json", headers=headers)
+    return Answer(_encoder.encode(value), status, {"content-type": "application/json", **headers})
 
 
-def nothing() -> Response[bytes]:
+def nothing() -> Answer:
     """204: done, and nothing to say."""
-    return Response(b"", status_code=204, media_type="text/plain", headers=_NO_STORE)
+    return Answer(b"", 204, _NO_STORE)

@@ -6,16 +6,17 @@ import re
 import secrets
 import time
 from functools import lru_cache
-from typing import Any
 
 import structlog
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Send
 
 from moviehub.domain.errors import Invalid, MovieHubError
 from moviehub.entrypoints.http import problems
+from moviehub.entrypoints.http.calls import send_whole
 from moviehub.entrypoints.http.exchange import Exchange, Proxies
 from moviehub.entrypoints.http.metrics import Metrics
 from moviehub.entrypoints.http.public_pages import LONGEST_KEPT, Headers, PublicPage, PublicPages
+from moviehub.entrypoints.logs import REQUEST_ID
 from moviehub.entrypoints.settings import Settings
 
 LONGEST_TARGET = 8 * 1024
@@ -123,8 +124,7 @@ class Edge:
                 return
 
         scope["moviehub"] = exchange  # type: ignore[typeddict-unknown-key]
-        structlog.contextvars.clear_contextvars()
-        structlog.contextvars.bind_contextvars(request_id=exchange.request_id)
+        REQUEST_ID.set(exchange.request_id)
         if path.startswith("/api/v1/"):
             scope["path"] = "/api/" + path[8:]
             scope["raw_path"] = scope["path"].encode()
@@ -151,7 +151,7 @@ class Edge:
                 body, headers = b"", [pair for pair in headers if pair[0] != b"content-type"]
             else:
                 body, headers = _encoded(answer.body, headers, gzipped)
-            await _send(send, status, headers, b"" if method == "HEAD" else body)
+            await send_whole(send, status, headers, b"" if method == "HEAD" else body)
         self.metrics.count(method, template, status, time.perf_counter() - started)
 
     def _common(self, headers: Headers, exchange: Exchange) -> Headers:
@@ -181,9 +181,9 @@ class Edge:
         control = next((value for name, value in headers if name == b"cache-control"), b"")
         if b"no-store" in control:
             body, headers = _encoded(answer.body, headers, gzipped)
-            await _send(send, 200, headers, b"" if method == "HEAD" else body)
+            await send_whole(send, 200, headers, b"" if method == "HEAD" else body)
             return 200
-        etag = b'"%s"' % hashlib.blake2b(answer.body, digest_size=12).hexdigest().encode()
+        etag = b'"%s"' % hashlib.sha256(answer.body).hexdigest()[:32].encode()
         life = _MAX_AGE.fullmatch(control)
         if key is not None and life is not None and int(life[1]) > 0:
             now = time.monotonic()
@@ -201,10 +201,10 @@ class Edge:
             self.pages.keep(key, page)
         if condition and etag_matches(condition, etag):
             kept = [pair for pair in headers if pair[0] not in (b"content-type", b"content-length")]
-            await _send(send, 304, [*kept, (b"etag", etag)], b"")
+            await send_whole(send, 304, [*kept, (b"etag", etag)], b"")
             return 304
         body, headers = _encoded(answer.body, headers, gzipped, etag)
-        await _send(send, 200, headers, b"" if method == "HEAD" else body)
+        await send_whole(send, 200, headers, b"" if method == "HEAD" else body)
         return 200
 
     async def _send_page(
@@ -220,7 +220,7 @@ class Edge:
         ]
         if condition and etag_matches(condition, page.etag):
             headers = [pair for pair in headers if pair[0] != b"content-type"]
-            await _send(send, 304, [*headers, (b"etag", page.etag)], b"")
+            await send_whole(send, 304, [*headers, (b"etag", page.etag)], b"")
             return
         body = page.body
         if gzipped and len(body) > LEAST_COMPRESSED:
@@ -231,7 +231,7 @@ class Edge:
         else:
             headers.append((b"etag", page.etag))
         headers.append((b"content-length", b"%d" % len(body)))
-        await _send(send, 200, headers, b"" if method == "HEAD" else body)
+        await send_whole(send, 200, headers, b"" if method == "HEAD" else body)
 
 
 class _Answer:
@@ -284,10 +284,3 @@ def _encoded(body: bytes, headers: Headers, gzipped: bool, etag: bytes | None = 
         headers.append((b"etag", etag))
     headers.append((b"content-length", b"%d" % len(body)))
     return body, headers
-
-
-async def _send(send: Send, status: int, headers: Headers, body: bytes) -> None:
-    start: Any = {"type": "http.response.start", "status": status, "headers": headers}
-    await send(start)
-    end: Any = {"type": "http.response.body", "body": body, "more_body": False}
-    await send(end)

@@ -1,8 +1,8 @@
 """What comes in by request: bodies, query parameters and ids, read strictly, every fault named at once."""
 
 import re
-from collections.abc import Callable, Mapping
-from functools import cached_property
+from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property, lru_cache
 from typing import Any, Generic, Literal, TypeVar, get_args, get_origin
 from urllib.parse import parse_qsl
 
@@ -14,6 +14,7 @@ from moviehub.entrypoints.http.problems import UnsupportedMediaType
 
 S = TypeVar("S", bound=msgspec.Struct)
 Rules = Mapping[str, Callable[[Any], object]]
+Check = Callable[[Mapping[str, Any]], Iterable[FieldError]]
 AnyRequest = Request[Any, Any, Any]
 
 LARGEST_ID = 2**63 - 1
@@ -51,12 +52,16 @@ def path_id(request: AnyRequest, name: str) -> int:
 class Body(Generic[S]):
     """A JSON body of one shape. `rules` are the domain's, one a field, so that all faults are told at once.
 
-    With `form`, the same fields are accepted as application/x-www-form-urlencoded.
+    `check` is for rules that span fields; it is asked about the fields that are there and of the right type. With
+    `form`, the same fields are accepted as application/x-www-form-urlencoded.
     """
 
-    def __init__(self, shape: type[S], rules: Rules | None = None, *, form: bool = False) -> None:
+    def __init__(
+        self, shape: type[S], rules: Rules | None = None, *, check: Check | None = None, form: bool = False
+    ) -> None:
         self.shape = shape
         self.rules = rules or {}
+        self.check = check
         self.form = form
 
     @cached_property
@@ -104,6 +109,8 @@ class Body(Generic[S]):
                 faults.append(FieldError(field.name, "type", f"expected {_kind(field.type)}"))
             except Invalid as fault:
                 faults.extend(fault.errors)
+        if self.check is not None:
+            faults.extend(self.check(good))
         if faults:
             raise Invalid(faults[:MOST_NAMED])
         return self.shape(**good)
@@ -120,12 +127,15 @@ class Query(Generic[S]):
         self.rules = rules or {}
         self.aliases = aliases or {}
         self.fields = {field.name: field for field in msgspec.structs.fields(shape)}
+        self._parsed = lru_cache(1024)(self._parse)  # the same few are asked again and again
 
     def read(self, request: AnyRequest) -> S:
         """The parameters, or Invalid naming every one at fault."""
+        return self._parsed(request.scope["query_string"])
+
+    def _parse(self, query: bytes) -> S:
         given: dict[str, Any] = {}
         faults: list[FieldError] = []
-        query = request.scope["query_string"]
         for name, text in _pairs(query) if query else ():
             name = self.aliases.get(name, name)
             field = self.fields.get(name)

@@ -23,17 +23,17 @@ class ListedMoviesOut(PageOut[MovieOut], kw_only=True):
     source: Literal["tmdb", "local"]
 
 
-class DiscoverIn(PageIn):
+class DiscoverIn(PageIn, frozen=True):
     """Which page."""
 
 
-class TrendingIn(PageIn):
+class TrendingIn(PageIn, frozen=True):
     """Which page of which time window."""
 
     time_window: Literal["day", "week"] = "week"
 
 
-class SearchIn(FilterIn, kw_only=True):
+class SearchIn(FilterIn, kw_only=True, frozen=True):
     """Which words, and which of the hits."""
 
     q: Annotated[str, Meta(extra_json_schema={"minLength": 1, "maxLength": 200})]

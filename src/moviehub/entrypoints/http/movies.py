@@ -129,7 +129,7 @@ def _detail_out(seen: SeenMovie) -> MovieDetailOut:
     )
 
 
-class FilterIn(PageIn):
+class FilterIn(PageIn, frozen=True):
     """Which films, in which order; of several genres or languages any will do."""
 
     genre: tuple[int, ...] = ()
@@ -154,7 +154,7 @@ class FilterIn(PageIn):
         )
 
 
-class ListIn(FilterIn):
+class ListIn(FilterIn, frozen=True):
     """Which of the hub's own films; `search` is sought in the title."""
 
     search: Annotated[str, Meta(extra_json_schema={"maxLength": 200})] = ""

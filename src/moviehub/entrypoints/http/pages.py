@@ -1,6 +1,7 @@
 """How a page of things is asked for and answered over HTTP."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Generic, TypeVar
 from urllib.parse import parse_qsl, quote, urlencode
 
@@ -13,7 +14,7 @@ from moviehub.entrypoints.http.inputs import AnyRequest
 T = TypeVar("T")
 
 
-class PageIn(msgspec.Struct, kw_only=True):
+class PageIn(msgspec.Struct, kw_only=True, frozen=True):
     """Which page, from 1, and how many things on it, 1 to 100."""
 
     page: int = 1
@@ -40,22 +41,21 @@ class PageOut(msgspec.Struct, Generic[T], kw_only=True):
 def envelope(request: AnyRequest, page: Page[object]) -> dict[str, object]:
     """Everything of a PageOut but its results."""
     number = page.request.number
+    here = exchange_of(request.scope)
+    target = (here.base_url + quote(here.path), request.scope["query_string"])
     return {
         "count": page.total,
         "page": number,
         "page_size": page.request.size,
         "total_pages": page.pages,
-        "next": _link(request, number + 1) if number < page.pages else None,
-        "previous": _link(request, min(number - 1, page.pages)) if number > 1 else None,
+        "next": _link(*target, number + 1) if number < page.pages else None,
+        "previous": _link(*target, min(number - 1, page.pages)) if number > 1 else None,
     }
 
 
-def _link(request: AnyRequest, number: int) -> str:
-    query = [
-        pair for pair in parse_qsl(request.scope["query_string"].decode(), keep_blank_values=True) if pair[0] != "page"
-    ]
+@lru_cache(2048)
+def _link(url: str, query: bytes, number: int) -> str:
+    kept = [pair for pair in parse_qsl(query.decode(), keep_blank_values=True) if pair[0] != "page"]
     if number > 1:
-        query.append(("page", str(number)))
-    here = exchange_of(request.scope)
-    url = here.base_url + quote(here.path)
-    return f"{url}?{urlencode(query)}" if query else url
+        kept.append(("page", str(number)))
+    return f"{url}?{urlencode(kept)}" if kept else url

@@ -1,7 +1,8 @@
 """Accounts over HTTP."""
 
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from litestar import Controller, Response, delete, get, post, route
@@ -10,7 +11,8 @@ from litestar.enums import HttpMethod
 from msgspec import UNSET, Meta, UnsetType
 
 from moviehub.application.users import ChangePassword, DeleteAccount, Register, UpdateProfile
-from moviehub.domain.users import RULES, User
+from moviehub.domain.errors import FieldError, Invalid
+from moviehub.domain.users import RULES, User, check_account
 from moviehub.entrypoints.http.auth import SignedInRequest
 from moviehub.entrypoints.http.calls import answer, call, nothing
 from moviehub.entrypoints.http.inputs import Body
@@ -92,7 +94,16 @@ def user_out(user: User) -> UserOut:
     return out
 
 
-REGISTRATION = Body(RegistrationIn, RULES)
+def _account_faults(given: Mapping[str, Any]) -> list[FieldError]:
+    """What the domain has against an account of which some fields may be missing."""
+    try:
+        check_account(**{"username": "", "email": "", "password": "", **given})
+    except Invalid as fault:
+        return [error for error in fault.errors if error.field in given]
+    return []
+
+
+REGISTRATION = Body(RegistrationIn, check=_account_faults)
 PROFILE = Body(ProfileIn, RULES)
 PASSWORD_CHANGE = Body(PasswordChangeIn)
 DELETION = Body(DeletionIn)

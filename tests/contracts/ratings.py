@@ -1,0 +1,176 @@
+"""What every storage of ratings owes; a subclass has a fixture `storage`."""
+
+import asyncio
+
+import pytest
+
+from moviehub.application.ports import Storage
+from moviehub.domain.movies import Mark, MarkedMovie, MovieNotFound
+from moviehub.domain.pages import NoSuchPage, Page, PageRequest
+from moviehub.domain.ratings import Opinion, Rating, RatingNotFound, Review, Score
+from moviehub.domain.sessions import BadToken
+from tests.contracts.storage import (
+    IMPOSSIBLE_IDS,
+    NOW,
+    after,
+    detail,
+    facts,
+    keep,
+    rate,
+    register,
+    remember,
+)
+
+
+class RatingsContract:
+    async def test_a_first_rating_is_new_and_comes_back_with_the_film_and_its_marks(self, storage: Storage) -> None:
+        user = await register(storage, "ada")
+        (movie,) = await remember(storage, facts(1))
+        opinion = Opinion(score=8, review="Two\nlines \N{CLAPPER BOARD}")
+        async with storage.transaction() as uow:
+            marked, is_new = await uow.ratings.save(user.id, movie.id, opinion, NOW)
+        rating = marked.mark.rating
+        assert is_new
+        assert rating is not None
+        assert rating == Rating(
+            id=rating.id, user_id=user.id, movie_id=movie.id, opinion=opinion, created_at=NOW, updated_at=NOW
+        )
+        assert marked == MarkedMovie(movie, Mark(None, rating))
+        async with storage.reading() as uow:
+            assert await uow.ratings.get(user.id, movie.id) == rating
+
+    async def test_a_second_rating_takes_the_place_of_the_first(self, storage: Storage) -> None:
+        user = await register(storage, "ada")
+        (movie,) = await remember(storage, facts(1))
+        await keep(storage, user, movie)
+        await rate(storage, user, movie, 8, "good")
+        async with storage.reading() as uow:
+            before = await uow.ratings.get(user.id, movie.id)
+        async with storage.transaction() as uow:
+            marked, is_new = await uow.ratings.save(user.id, movie.id, Opinion(score=2), after(5))
+        assert not is_new
+        assert marked.mark.favorite is not None
+        assert marked.mark.rating == Rating(
+            id=before.id,
+            user_id=user.id,
+            movie_id=movie.id,
+            opinion=Opinion(score=2),
+            created_at=NOW,
+            updated_at=after(5),
+        )
+        assert (await detail(storage, movie)).score == Score(2, 1)
+
+    async def test_of_many_at_once_one_is_new_and_one_of_them_stays(self, storage: Storage) -> None:
+        user = await register(storage, "ada")
+        (movie,) = await remember(storage, facts(1))
+
+        async def save(score: int) -> bool:
+            async with storage.transaction() as uow:
+                return (await uow.ratings.save(user.id, movie.id, Opinion(score=score), NOW))[1]
+
+        assert sum(await asyncio.gather(*(save(number % 10 + 1) for number in range(20)))) == 1
+        assert (await detail(storage, movie)).score.count == 1
+
+    async def test_a_film_that_is_not_there_cannot_be_rated(self, storage: Storage) -> None:
+        user = await register(storage, "ada")
+        for movie_id in IMPOSSIBLE_IDS:
+            with pytest.raises(MovieNotFound):
+                async with storage.transaction() as uow:
+                    await uow.ratings.save(user.id, movie_id, Opinion(score=1), NOW)
+
+    async def test_an_account_that_is_gone_cannot_rate(self, storage: Storage) -> None:
+        (movie,) = await remember(storage, facts(1))
+        for user_id in IMPOSSIBLE_IDS:
+            with pytest.raises(BadToken):
+                async with storage.transaction() as uow:
+                    await uow.ratings.save(user_id, movie.id, Opinion(score=1), NOW)
+
+    async def test_a_rating_that_is_not_there_is_neither_got_nor_removed(self, storage: Storage) -> None:
+        user = await register(storage, "ada")
+        (movie,) = await remember(storage, facts(1))
+        for key in [(user.id, movie.id), *((user.id, n) for n in IMPOSSIBLE_IDS), *((n, 1) for n in IMPOSSIBLE_IDS)]:
+            async with storage.reading() as uow:
+                with pytest.raises(RatingNotFound):
+                    await uow.ratings.get(*key)
+            async with storage.transaction() as uow:
+                with pytest.raises(RatingNotFound):
+                    await uow.ratings.get(*key)
+                with pytest.raises(RatingNotFound):
+                    await uow.ratings.remove(*key)
+
+    async def test_a_removed_rating_is_gone(self, storage: Storage) -> None:
+        ada, bob = await register(storage, "ada"), await register(storage, "bob")
+        (movie,) = await remember(storage, facts(1))
+        await rate(storage, ada, movie, 2)
+        await rate(storage, bob, movie, 9)
+        async with storage.transaction() as uow:
+            await uow.ratings.remove(ada.id, movie.id)
+        assert (await detail(storage, movie)).score == Score(9, 1)
+        async with storage.reading() as uow:
+            with pytest.raises(RatingNotFound):
+                await uow.ratings.get(ada.id, movie.id)
+
+    async def test_the_list_is_of_the_films_a_person_rated_with_their_marks_newest_change_first(
+        self, storage: Storage
+    ) -> None:
+        ada, bob = await register(storage, "ada"), await register(storage, "bob")
+        movies = await remember(storage, *(facts(number) for number in range(1, 6)))
+        for movie, second in zip(movies, (1, 5, 3, 3, 4), strict=True):
+            await rate(storage, ada, movie, 5, at=after(second))
+        await rate(storage, ada, movies[0], 6, "changed", at=after(9))
+        await rate(storage, bob, movies[1], 1)
+        await keep(storage, ada, movies[4])
+        await keep(storage, bob, movies[3])
+        async with storage.reading() as uow:
+            pages = [await uow.ratings.list(ada.id, PageRequest(number, 2)) for number in (1, 2, 3)]
+            for number in (4, 10**30):
+                with pytest.raises(NoSuchPage):
+                    await uow.ratings.list(ada.id, PageRequest(number, 2))
+        found = [each for page in pages for each in page.items]
+        assert [each.movie for each in found] == [movies[n] for n in (0, 1, 4, 3, 2)]
+        assert [each.mark.rating.opinion.score for each in found if each.mark.rating] == [6, 5, 5, 5, 5]
+        assert [each.mark.favorite is not None for each in found] == [False, False, True, False, False]
+        assert {page.total for page in pages} == {5}
+
+    async def test_the_list_of_somebody_without_ratings_is_empty(self, storage: Storage) -> None:
+        for user_id in ((await register(storage, "ada")).id, *IMPOSSIBLE_IDS):
+            async with storage.reading() as uow:
+                assert await uow.ratings.list(user_id, PageRequest()) == Page((), 0, PageRequest())
+                with pytest.raises(NoSuchPage):
+                    await uow.ratings.list(user_id, PageRequest(2))
+
+    async def test_reviews_are_everybodys_newest_change_first_without_bare_scores(self, storage: Storage) -> None:
+        users = [await register(storage, name) for name in ("ada", "bob", "cid", "dan", "eve")]
+        (movie, other) = await remember(storage, facts(1), facts(2))
+        for user, second, review in zip(users, (1, 4, 3, 3, 9), ("a", "b", "c", "d", None), strict=True):
+            await rate(storage, user, movie, second, review, at=after(second))
+        await rate(storage, users[0], other, 1, "elsewhere", at=after(20))
+        await rate(storage, users[0], movie, 10, "a, again", at=after(10))
+        async with storage.reading() as uow:
+            pages = [await uow.ratings.reviews(movie.id, PageRequest(number, 3)) for number in (1, 2)]
+            for number in (3, 10**30):
+                with pytest.raises(NoSuchPage):
+                    await uow.ratings.reviews(movie.id, PageRequest(number, 3))
+        assert [each for page in pages for each in page.items] == [
+            Review("ada", 10, "a, again", after(10)),
+            Review("bob", 4, "b", after(4)),
+            Review("dan", 3, "d", after(3)),
+            Review("cid", 3, "c", after(3)),
+        ]
+        assert {page.total for page in pages} == {4}
+
+    async def test_a_film_without_reviews_has_an_empty_page_of_them(self, storage: Storage) -> None:
+        user = await register(storage, "ada")
+        (movie,) = await remember(storage, facts(1))
+        await rate(storage, user, movie, 5)
+        async with storage.reading() as uow:
+            assert await uow.ratings.reviews(movie.id, PageRequest()) == Page((), 0, PageRequest())
+            with pytest.raises(NoSuchPage):
+                await uow.ratings.reviews(movie.id, PageRequest(2))
+
+    async def test_a_film_that_is_not_there_has_no_reviews(self, storage: Storage) -> None:
+        for movie_id in IMPOSSIBLE_IDS:
+            for page in (PageRequest(), PageRequest(2)):
+                async with storage.reading() as uow:
+                    with pytest.raises(MovieNotFound):
+                        await uow.ratings.reviews(movie_id, page)

@@ -1,0 +1,200 @@
+"""What every storage of accounts owes; a subclass has a fixture `storage`."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from moviehub.application.ports import Storage
+from moviehub.domain.errors import Invalid
+from moviehub.domain.pages import Page, PageRequest
+from moviehub.domain.ratings import RatingNotFound, Score
+from moviehub.domain.users import Taken, User, UserNotFound
+from tests.contracts.storage import (
+    IMPOSSIBLE_IDS,
+    IMPOSSIBLE_TEXTS,
+    NOW,
+    after,
+    detail,
+    facts,
+    keep,
+    new_user,
+    rate,
+    register,
+    remember,
+    sign_in,
+)
+
+
+class UsersContract:
+    async def test_a_new_account_is_kept_as_it_was_given(self, storage: Storage) -> None:
+        given = new_user(
+            "ada",
+            first_name="Ada",
+            last_name="Løvelace",
+            bio="Two\nlines \N{CLAPPER BOARD}",
+            profile_picture="https://example.org/a.png",
+            is_staff=True,
+            is_superuser=True,
+        )
+        async with storage.transaction() as uow:
+            user = await uow.users.add(given, NOW)
+        assert user == User(
+            id=user.id,
+            username="ada",
+            email="ada@example.org",
+            password_hash="plain:secret",
+            first_name="Ada",
+            last_name="Løvelace",
+            bio="Two\nlines \N{CLAPPER BOARD}",
+            profile_picture="https://example.org/a.png",
+            is_active=True,
+            is_staff=True,
+            is_superuser=True,
+            created_at=NOW,
+            updated_at=NOW,
+        )
+        async with storage.reading() as uow:
+            assert await uow.users.get(user.id) == user
+
+    async def test_what_is_unset_stays_unset(self, storage: Storage) -> None:
+        user = await register(storage, "ada")
+        assert (user.bio, user.profile_picture, user.first_name, user.is_staff) == (None, None, "", False)
+
+    @pytest.mark.parametrize(
+        ("username", "email", "fields"),
+        [
+            ("ADA", "new@example.org", ["username"]),
+            ("\N{FULLWIDTH LATIN SMALL LETTER A}da", "new@example.org", ["username"]),
+            ("new", "Ada@Example.ORG", ["email"]),
+            ("Ada", "ADA@example.org", ["username", "email"]),
+            ("ada", "bob@example.org", ["username", "email"]),
+        ],
+    )
+    async def test_a_taken_name_or_address_is_refused_without_regard_to_case_and_each_is_named(
+        self, storage: Storage, username: str, email: str, fields: list[str]
+    ) -> None:
+        await register(storage, "ada")
+        await register(storage, "bob")
+        with pytest.raises(Taken) as refused:
+            await register(storage, username, email=email)
+        assert [error.field for error in refused.value.errors] == fields
+
+    async def test_of_many_at_once_with_one_name_one_gets_it(self, storage: Storage) -> None:
+        outcomes = await asyncio.gather(*(register(storage, "ada") for _ in range(20)), return_exceptions=True)
+        assert [type(outcome) for outcome in outcomes if not isinstance(outcome, Taken)] == [User]
+
+    async def test_an_account_that_is_not_there_is_not_got(self, storage: Storage) -> None:
+        for user_id in IMPOSSIBLE_IDS:
+            async with storage.reading() as uow:
+                with pytest.raises(UserNotFound):
+                    await uow.users.get(user_id)
+            async with storage.transaction() as uow:
+                with pytest.raises(UserNotFound):
+                    await uow.users.get(user_id)
+
+    async def test_an_account_is_found_by_name_and_by_address_without_regard_to_case(self, storage: Storage) -> None:
+        user = await register(storage, "Ada")
+        async with storage.reading() as uow:
+            for name in ("Ada", "ada", "ADA", "Ada@example.org", "ADA@EXAMPLE.ORG"):
+                assert await uow.users.find_by_login(name) == user
+            for name in ("ad", "", "ada@", "nobody", "%", *IMPOSSIBLE_TEXTS):
+                assert await uow.users.find_by_login(name) is None
+
+    async def test_a_username_goes_before_an_address(self, storage: Storage) -> None:
+        # No new account can take such a name; one from before that rule may have it.
+        own = await register(storage, "ada@example.org", email="ada@example.org")
+        async with storage.transaction() as uow:
+            await uow.users.save(replace(own, email="elsewhere@example.org"))
+        await register(storage, "bob", email="ada@example.org")
+        async with storage.reading() as uow:
+            found = await uow.users.find_by_login("ADA@example.org")
+        assert found is not None
+        assert found.id == own.id
+
+    async def test_a_changed_account_is_kept(self, storage: Storage) -> None:
+        user = await register(storage, "ada", bio="old")
+        changed = replace(
+            user,
+            email="New@example.org",
+            password_hash="plain:other",
+            first_name="A",
+            last_name="B",
+            bio=None,
+            profile_picture="https://example.org/b.png",
+            is_active=False,
+            is_staff=True,
+            is_superuser=True,
+            updated_at=after(5),
+        )
+        async with storage.transaction() as uow:
+            await uow.users.save(changed)
+        async with storage.reading() as uow:
+            assert await uow.users.get(user.id) == changed
+            assert await uow.users.find_by_login("new@EXAMPLE.org") == changed
+            assert await uow.users.find_by_login("ada@example.org") is None
+
+    async def test_a_change_to_an_address_of_somebody_else_is_refused(self, storage: Storage) -> None:
+        ada = await register(storage, "ada")
+        await register(storage, "bob")
+        with pytest.raises(Taken) as refused:
+            async with storage.transaction() as uow:
+                await uow.users.save(replace(ada, email="BOB@example.org"))
+        assert [error.field for error in refused.value.errors] == ["email"]
+
+    async def test_an_account_may_change_the_case_of_its_own_address(self, storage: Storage) -> None:
+        ada = await register(storage, "ada")
+        async with storage.transaction() as uow:
+            await uow.users.save(replace(ada, email="ADA@example.org"))
+        async with storage.reading() as uow:
+            assert (await uow.users.get(ada.id)).email == "ADA@example.org"
+
+    async def test_a_gone_account_is_not_saved(self, storage: Storage) -> None:
+        ada = await register(storage, "ada")
+        async with storage.transaction() as uow:
+            await uow.users.remove(ada.id)
+        for gone in (ada, replace(ada, id=2**63), replace(ada, id=0)):
+            with pytest.raises(UserNotFound):
+                async with storage.transaction() as uow:
+                    await uow.users.save(gone)
+
+    async def test_text_that_cannot_be_stored_is_invalid(self, storage: Storage) -> None:
+        ada = await register(storage, "ada")
+        for text in IMPOSSIBLE_TEXTS:
+            with pytest.raises(Invalid):
+                async with storage.transaction() as uow:
+                    await uow.users.save(replace(ada, first_name=text))
+
+    async def test_a_forgotten_account_takes_its_favourites_ratings_and_sessions_along(self, storage: Storage) -> None:
+        ada, bob = await register(storage, "ada"), await register(storage, "bob")
+        (movie,) = await remember(storage, facts(1))
+        for user in (ada, bob):
+            await keep(storage, user, movie)
+            await rate(storage, user, movie, 4, "fine")
+        sessions = [await sign_in(storage, ada), await sign_in(storage, bob)]
+        async with storage.transaction() as uow:
+            await uow.users.remove(ada.id)
+        assert (await detail(storage, movie)).score == Score(4, 1)
+        async with storage.reading() as uow:
+            with pytest.raises(UserNotFound):
+                await uow.users.get(ada.id)
+            assert await uow.users.find_by_login("ada") is None
+            assert await uow.users.find_by_login("ada@example.org") is None
+            with pytest.raises(RatingNotFound):
+                await uow.ratings.get(ada.id, movie.id)
+            assert await uow.favorites.list(ada.id, PageRequest()) == Page((), 0, PageRequest())
+            assert (await uow.favorites.list(bob.id, PageRequest())).total == 1
+            assert (await uow.ratings.reviews(movie.id, PageRequest())).total == 1
+            assert [await uow.sessions.find(each.id) is None for each in sessions] == [True, False]
+
+    async def test_a_gone_account_frees_its_names(self, storage: Storage) -> None:
+        ada = await register(storage, "ada")
+        async with storage.transaction() as uow:
+            await uow.users.remove(ada.id)
+        assert (await register(storage, "ada")).id != ada.id
+
+    async def test_an_account_that_is_not_there_is_not_removed(self, storage: Storage) -> None:
+        for user_id in IMPOSSIBLE_IDS:
+            async with storage.transaction() as uow:
+                with pytest.raises(UserNotFound):
+                    await uow.users.remove(user_id)

@@ -1,0 +1,260 @@
+"""What the storage does when the database is away, hangs, drops connections, or a caller goes away."""
+
+import asyncio
+import socket
+import time
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
+
+import asyncpg
+import pytest
+
+from moviehub.adapters.postgres.storage import PostgresStorage
+from moviehub.application.ports import Storage
+from moviehub.domain.errors import Unavailable
+from moviehub.domain.movies import MovieNotFound
+from moviehub.domain.users import User
+from tests.contracts.storage import NOW, detail, facts, new_user, rate, register, remember, sign_in
+
+
+@pytest.fixture
+async def storage(migrated_url: str) -> AsyncIterator[PostgresStorage]:
+    storage = PostgresStorage(migrated_url, max_size=3, wait_timeout=20, connect_timeout=20, command_timeout=20)
+    yield storage
+    await storage.close()
+
+
+@pytest.fixture
+async def operator(migrated_url: str) -> AsyncIterator[asyncpg.Connection]:
+    connection = await asyncpg.connect(migrated_url)
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
+def silent_url() -> Iterator[str]:
+    """Something that takes connections and never says a word."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"postgresql://nobody@127.0.0.1:{server.getsockname()[1]}/nothing"
+
+
+async def blocked(operator: asyncpg.Connection) -> int:
+    """The process of the moviehub statement that waits for a lock, as soon as there is one."""
+    async with asyncio.timeout(20):
+        while True:
+            pid: int | None = await operator.fetchval(
+                "SELECT pid FROM pg_stat_activity WHERE datname = current_database()"
+                " AND application_name = 'moviehub' AND wait_event_type = 'Lock'"
+            )
+            if pid is not None:
+                return pid
+
+
+async def kill_all(operator: asyncpg.Connection) -> int:
+    killed = await operator.fetch(
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND application_name = 'moviehub'"
+    )
+    return len(killed)
+
+
+async def read_name(storage: Storage, user: User) -> str:
+    async with storage.reading() as uow:
+        return (await uow.users.get(user.id)).first_name
+
+
+async def write_name(storage: Storage, user: User, name: str) -> None:
+    async with storage.transaction() as uow:
+        fresh = await uow.users.get(user.id)
+        await uow.users.save(replace(fresh, first_name=name))
+
+
+async def test_a_database_that_is_down_is_unavailable_at_once_and_keeps_no_storage_from_being_made() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    storage = PostgresStorage(f"postgresql://nobody@127.0.0.1:{port}/nothing")
+    started = time.monotonic()
+    with pytest.raises(Unavailable):
+        await storage.ping()
+    with pytest.raises(Unavailable):
+        await register(storage, "ada")
+    assert time.monotonic() - started < 1
+    await storage.close()
+
+
+async def test_a_database_that_never_answers_is_unavailable_in_time_for_all_who_ask(silent_url: str) -> None:
+    storage = PostgresStorage(silent_url, connect_timeout=0.3)
+    started = time.monotonic()
+    outcomes = await asyncio.gather(*(storage.ping() for _ in range(30)), return_exceptions=True)
+    assert {type(outcome) for outcome in outcomes} == {Unavailable}
+    assert time.monotonic() - started < 1.5
+    await storage.close()
+
+
+async def test_a_server_without_the_database_or_its_tables_is_unavailable(database_url: str) -> None:
+    for url in (database_url, database_url + "_not"):
+        storage = PostgresStorage(url)
+        with pytest.raises(Unavailable):
+            await register(storage, "ada")
+        await storage.close()
+
+
+async def test_a_closed_storage_is_unavailable(migrated_url: str) -> None:
+    used, unused = PostgresStorage(migrated_url), PostgresStorage(migrated_url)
+    await used.ping()
+    for storage in (used, unused):
+        await storage.close()
+        with pytest.raises(Unavailable):
+            await storage.ping()
+
+
+async def test_a_statement_that_takes_too_long_is_unavailable_and_leaves_nothing_behind(
+    migrated_url: str, operator: asyncpg.Connection
+) -> None:
+    storage = PostgresStorage(migrated_url, max_size=2, wait_timeout=20, connect_timeout=20, command_timeout=0.3)
+    user = await register(storage, "ada")
+    async with operator.transaction():
+        await operator.execute("LOCK TABLE users IN ACCESS EXCLUSIVE MODE")
+        for _ in range(3):
+            with pytest.raises(Unavailable):
+                await read_name(storage, user)
+            with pytest.raises(Unavailable):
+                await write_name(storage, user, "lost")
+    await write_name(storage, user, "kept")
+    assert await read_name(storage, user) == "kept"
+    await storage.close()
+
+
+async def test_when_every_connection_is_lent_the_wait_has_an_end(migrated_url: str) -> None:
+    storage = PostgresStorage(migrated_url, max_size=1, wait_timeout=0.1)
+    async with storage.transaction() as uow:
+        await uow.users.add(new_user("ada"), NOW)
+        with pytest.raises(Unavailable):
+            await storage.ping()
+    await storage.ping()
+    await storage.close()
+
+
+async def test_connections_that_were_dropped_while_idle_are_replaced_unnoticed(
+    storage: PostgresStorage, operator: asyncpg.Connection
+) -> None:
+    user = await register(storage, "ada")
+    for name in ("one", "two"):
+        await asyncio.gather(*(storage.ping() for _ in range(9)))
+        assert await kill_all(operator) > 0
+        await write_name(storage, user, name)
+        assert await kill_all(operator) > 0
+        assert await read_name(storage, user) == name
+
+
+async def test_a_read_whose_connection_is_dropped_is_done_again(
+    storage: PostgresStorage, operator: asyncpg.Connection
+) -> None:
+    user = await register(storage, "ada")
+    async with operator.transaction():
+        await operator.execute("LOCK TABLE users IN ACCESS EXCLUSIVE MODE")
+        reading = asyncio.create_task(read_name(storage, user))
+        await operator.execute("SELECT pg_terminate_backend($1, 5000)", await blocked(operator))
+    assert await reading == ""
+
+
+async def test_a_write_whose_connection_is_dropped_is_not_done_again(
+    storage: PostgresStorage, operator: asyncpg.Connection
+) -> None:
+    user = await register(storage, "ada")
+    async with operator.transaction():
+        await operator.execute("LOCK TABLE users IN ACCESS EXCLUSIVE MODE")
+        writing = asyncio.create_task(write_name(storage, user, "lost"))
+        await operator.execute("SELECT pg_terminate_backend($1, 5000)", await blocked(operator))
+    with pytest.raises(Unavailable):
+        await writing
+    assert await read_name(storage, user) == ""
+    await write_name(storage, user, "kept")
+    assert await read_name(storage, user) == "kept"
+
+
+async def test_callers_who_go_away_in_the_middle_of_a_statement_leave_no_lock_and_no_transaction(
+    storage: PostgresStorage, operator: asyncpg.Connection
+) -> None:
+    user = await register(storage, "ada")
+    session = await sign_in(storage, user)
+    for _ in range(4):  # more often than there are connections
+        async with storage.transaction() as uow:
+            await uow.users.get(user.id)
+            waiting = asyncio.create_task(write_name(storage, user, "lost"))
+            await blocked(operator)
+            waiting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await waiting
+    async with operator.transaction():
+        await operator.execute("LOCK TABLE users IN ACCESS EXCLUSIVE MODE")
+        for _ in range(4):
+            waiting_too = asyncio.create_task(read_name(storage, user))
+            await blocked(operator)
+            waiting_too.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await waiting_too
+    assert await read_name(storage, user) == ""
+    await write_name(storage, user, "kept")
+    async with storage.reading() as uow:
+        found = await uow.sessions.find(session.id)
+    assert found is not None
+    assert found.user.first_name == "kept"
+    await storage.close()
+    left = await operator.fetchval(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'moviehub'"
+        " AND state LIKE 'idle in transaction%'"
+    )
+    assert left == 0
+
+
+async def test_a_caller_of_a_shared_read_who_goes_away_harms_nobody(
+    storage: PostgresStorage, operator: asyncpg.Connection
+) -> None:
+    movies = await remember(storage, *(facts(number) for number in range(1, 4)))
+    async with operator.transaction():
+        await operator.execute("LOCK TABLE movies IN ACCESS EXCLUSIVE MODE")
+        first = asyncio.create_task(detail(storage, movies[0]))
+        await blocked(operator)
+        others = [asyncio.create_task(detail(storage, movie)) for movie in movies]
+        first.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await first
+        others[0].cancel()
+    assert [(await other).movie for other in others[1:]] == [*movies[1:]]
+
+
+async def test_a_failure_that_somebody_caught_inside_is_not_passed_over_in_silence(storage: PostgresStorage) -> None:
+    user = await register(storage, "ada")
+
+    async def catch() -> None:
+        async with storage.transaction() as uow:
+            await uow.users.save(replace(user, first_name="lost"))
+            with pytest.raises(MovieNotFound):
+                await uow.favorites.add(user.id, 7, NOW)
+
+    with pytest.raises(Unavailable):
+        await catch()
+    assert await read_name(storage, user) == ""
+
+
+async def test_a_database_that_only_reads_can_still_be_read(
+    storage: PostgresStorage, operator: asyncpg.Connection
+) -> None:
+    user = await register(storage, "ada")
+    (movie,) = await remember(storage, facts(1))
+    name = await operator.fetchval("SELECT current_database()")
+    await operator.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    await kill_all(operator)
+    assert await read_name(storage, user) == ""
+    with pytest.raises(Unavailable):
+        await rate(storage, user, movie, 5)
+
+
+async def test_reads_go_on_when_a_column_becomes_another_kind_of_text(
+    storage: PostgresStorage, operator: asyncpg.Connection
+) -> None:
+    user = await register(storage, "ada")
+    await asyncio.gather(*(read_name(storage, user) for _ in range(9)))
+    await operator.execute("ALTER TABLE users ALTER COLUMN first_name TYPE varchar(150)")
+    assert set(await asyncio.gather(*(read_name(storage, user) for _ in range(9)))) == {""}

@@ -1,0 +1,221 @@
+"""The storage on Postgres keeps every promise of the ports, in as few statements as it can, many callers at once."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Any
+
+import asyncpg
+import pytest
+
+from moviehub.adapters.postgres.favorites import PostgresFavorites
+from moviehub.adapters.postgres.migrations import head
+from moviehub.adapters.postgres.movies import Counts, PostgresMovies
+from moviehub.adapters.postgres.pool import Pool
+from moviehub.adapters.postgres.ratings import PostgresRatings
+from moviehub.adapters.postgres.sessions import PostgresSessions
+from moviehub.adapters.postgres.statements import Row, Runs, Statement
+from moviehub.adapters.postgres.storage import PostgresStorage
+from moviehub.application.ports import Storage
+from moviehub.domain.movies import MovieFilter
+from moviehub.domain.pages import PageRequest
+from moviehub.domain.ratings import Opinion, Score
+from moviehub.domain.users import Taken
+from tests.contracts.favorites import FavoritesContract
+from tests.contracts.movies import MoviesContract
+from tests.contracts.ratings import RatingsContract
+from tests.contracts.sessions import SessionsContract
+from tests.contracts.storage import (
+    NOW,
+    StorageContract,
+    after,
+    detail,
+    facts,
+    keep,
+    rate,
+    register,
+    remember,
+    sign_in,
+)
+from tests.contracts.users import UsersContract
+
+PATIENT: dict[str, Any] = {"wait_timeout": 20.0, "connect_timeout": 20.0, "command_timeout": 20.0}
+
+
+@pytest.fixture
+async def storage(migrated_url: str) -> AsyncIterator[Storage]:
+    storage = PostgresStorage(migrated_url, **PATIENT)
+    yield storage
+    await storage.close()
+
+
+class TestPostgresStorage(StorageContract):
+    pass
+
+
+class TestPostgresUsers(UsersContract):
+    pass
+
+
+class TestPostgresSessions(SessionsContract):
+    pass
+
+
+class TestPostgresMovies(MoviesContract):
+    pass
+
+
+class TestPostgresFavorites(FavoritesContract):
+    pass
+
+
+class TestPostgresRatings(RatingsContract):
+    pass
+
+
+async def test_fifty_registrations_at_once_leave_one_account_and_no_error_but_taken(storage: Storage) -> None:
+    outcomes = await asyncio.gather(*(register(storage, "ada") for _ in range(50)), return_exceptions=True)
+    refused = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
+    assert len(refused) == 49
+    assert {type(outcome) for outcome in refused} == {Taken}
+
+
+async def test_fifty_favourites_and_ratings_at_once_leave_one_of_each(storage: Storage) -> None:
+    user = await register(storage, "ada")
+    (movie,) = await remember(storage, facts(1))
+    scores = [number % 10 + 1 for number in range(50)]
+    await asyncio.gather(
+        *(keep(storage, user, movie) for _ in range(50)), *(rate(storage, user, movie, score) for score in scores)
+    )
+    async with storage.reading() as uow:
+        rating = await uow.ratings.get(user.id, movie.id)
+        assert (await uow.favorites.list(user.id, PageRequest())).total == 1
+        assert (await uow.movies.detail(movie.id)).score == Score(rating.opinion.score, 1)
+
+
+async def test_many_ratings_of_one_film_at_once_are_all_counted(storage: Storage) -> None:
+    users = [await register(storage, f"user{number}") for number in range(30)]
+    (movie,) = await remember(storage, facts(1))
+
+    async def rate_and_look(number: int) -> int:
+        await rate(storage, users[number], movie, number % 10 + 1)
+        return (await detail(storage, movie)).score.count
+
+    seen = await asyncio.gather(*(rate_and_look(number) for number in range(30)))
+    assert max(seen) == 30
+    assert (await detail(storage, movie)).score == Score(5.5, 30)
+
+
+async def test_many_who_change_the_same_films_in_any_order_at_once_do_not_deadlock(storage: Storage) -> None:
+    async def tell(number: int) -> None:
+        told = [facts(film, popularity=float(number)) for film in range(1, 61)]
+        for at in range(5):
+            await remember(storage, *random.Random(number).sample(told, len(told)), at=after(at))
+
+    await asyncio.gather(*(tell(number) for number in range(10)))
+    async with storage.reading() as uow:
+        assert (await uow.movies.list(MovieFilter(), PageRequest())).total == 60
+
+
+async def test_films_that_are_known_use_up_no_ids(storage: Storage) -> None:
+    told = [facts(number) for number in range(1, 21)]
+    for at in range(5):
+        await remember(storage, *told, at=after(at))
+    (new,) = await remember(storage, facts(21))
+    assert new.id == 21
+
+
+async def test_first_uses_at_once_open_one_pool(migrated_url: str) -> None:
+    storage = PostgresStorage(migrated_url, max_size=3, **PATIENT)
+    await asyncio.gather(*(storage.ping() for _ in range(20)))
+    observer = await asyncpg.connect(migrated_url)
+    used = await observer.fetchval(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'moviehub'"
+    )
+    await observer.close()
+    await storage.close()
+    await storage.close()
+    assert 1 <= used <= 3
+
+
+async def test_the_revision_of_a_database_is_told(migrated_url: str, database_url: str) -> None:
+    for url, revision in ((migrated_url, head()), (database_url, None)):
+        storage = PostgresStorage(url, **PATIENT)
+        assert await storage.revision() == revision
+        await storage.close()
+
+
+async def test_it_works_without_remembering_statements(migrated_url: str) -> None:
+    storage = PostgresStorage(migrated_url, statement_cache=False, **PATIENT)
+    user = await register(storage, "ada")
+    (movie,) = await remember(storage, facts(1))
+    for score in (3, 4):
+        await rate(storage, user, movie, score)
+        assert (await detail(storage, movie)).score == Score(score, 1)
+    await storage.close()
+
+
+async def test_a_total_may_be_as_old_as_was_allowed_and_no_older(migrated_url: str) -> None:
+    wanted, page = MovieFilter(), PageRequest(1, 3)
+    for ttl, total in ((60.0, 4), (0.0, 5)):
+        storage = PostgresStorage(migrated_url, count_ttl=ttl, **PATIENT)
+        await remember(storage, *(facts(number) for number in range(1, 5)))
+        async with storage.reading() as uow:
+            await uow.movies.list(wanted, page)
+            await remember(storage, facts(5))
+            assert (await uow.movies.list(wanted, page)).total == total
+            assert (await uow.movies.list(wanted, PageRequest(2, 3))).total == 5  # the last page tells by itself
+        await storage.close()
+
+
+class Counted(Runs):
+    """Counts the statements that another runs."""
+
+    def __init__(self, run: Runs) -> None:
+        self.run = run
+        self.count = 0
+
+    async def rows(self, statement: Statement, **values: Any) -> Sequence[Row]:
+        self.count += 1
+        return await self.run.rows(statement, **values)
+
+
+@pytest.mark.parametrize("size", [2, 50])
+async def test_what_is_read_and_rated_costs_the_same_statements_whatever_the_size(
+    storage: Storage, migrated_url: str, size: int
+) -> None:
+    user = await register(storage, "ada")
+    movies = await remember(storage, *(facts(number) for number in range(1, size + 2)))
+    ids = [movie.id for movie in movies]
+    for movie in movies:
+        await keep(storage, user, movie)
+        await rate(storage, user, movie, 5, "fine")
+    session = await sign_in(storage, user)
+    pool = Pool(migrated_url, min_size=1, max_size=2, statement_cache=True, **PATIENT)
+    page, last = PageRequest(1, size), PageRequest(2, size)
+
+    async def cost(act: Callable[[Runs], Awaitable[object]]) -> int:
+        counted = Counted(pool)
+        await act(counted)
+        return counted.count
+
+    def films(run: Runs) -> PostgresMovies:
+        return PostgresMovies(run, Counts(0))
+
+    assert await cost(lambda run: films(run).detail(ids[0])) == 1
+    assert await cost(lambda run: films(run).marks(user.id, ids)) == 1
+    assert await cost(lambda run: films(run).list(MovieFilter(), page)) == 2
+    assert await cost(lambda run: films(run).list(MovieFilter(), last)) == 1
+    assert await cost(lambda run: films(run).list(MovieFilter(search="nothing"), page)) == 1
+    assert await cost(lambda run: PostgresFavorites(run).list(user.id, page)) == 1
+    assert await cost(lambda run: PostgresRatings(run, locking=False).list(user.id, page)) == 1
+    assert await cost(lambda run: PostgresRatings(run, locking=False).reviews(ids[0], page)) == 1
+    assert await cost(lambda run: PostgresSessions(run).find(session.id)) == 1
+    assert await cost(lambda run: PostgresSessions(run).list(user.id, page, NOW)) == 1
+    async with pool.transaction() as transaction:
+        counted = Counted(transaction)
+        await PostgresRatings(counted, locking=True).save(user.id, ids[0], Opinion(score=1), NOW)
+        assert counted.count == 1
+        await films(counted).remember([facts(number, title="New") for number in range(1, size + 9)], after(1))
+        assert counted.count == 2
+    await pool.close()
