@@ -57,9 +57,13 @@ class Api:
 
     async def joined(self, username: str = "alice") -> str:
         """The access token of a new account."""
-        await self.register(username)
-        access: str = (await self.sign_in(username))["access"]
+        access: str = (await self.tokens(username))["access"]
         return access
+
+    async def tokens(self, username: str = "alice") -> dict[str, Any]:
+        """A pair of tokens of a new account, as JSON."""
+        await self.register(username)
+        return await self.sign_in(username)
 
     async def knows(self, *facts: MovieFacts) -> list[int]:
         """The ids of films that the catalogue tells of and the hub has met."""

@@ -1,4 +1,4 @@
-"""What the storage does when the database is away, hangs, drops connections, or a caller goes away."""
+"""What the storage does when the database is away, hangs, drops connections, or others are quicker or go away."""
 
 import asyncio
 import socket
@@ -171,6 +171,18 @@ async def test_a_write_whose_connection_is_dropped_is_not_done_again(
     assert await read_name(storage, user) == ""
     await write_name(storage, user, "kept")
     assert await read_name(storage, user) == "kept"
+
+
+async def test_a_film_that_somebody_else_keeps_at_the_same_moment_comes_back_as_theirs(
+    storage: PostgresStorage, operator: asyncpg.Connection
+) -> None:
+    async with storage.transaction() as uow:
+        (theirs,) = await uow.movies.remember([facts(1)], NOW)
+        telling = asyncio.create_task(remember(storage, facts(2), facts(1)))
+        await blocked(operator)
+    ours, same = await telling
+    assert same == theirs
+    assert ours.id != theirs.id
 
 
 async def test_callers_who_go_away_in_the_middle_of_a_statement_leave_no_lock_and_no_transaction(

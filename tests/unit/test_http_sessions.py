@@ -1,6 +1,7 @@
 """Tokens and sessions over HTTP: signing in, staying signed in, and ending it."""
 
 from datetime import timedelta
+from typing import Any
 
 from tests.api import PASSWORD, Api, api_in_memory, fields, problem
 
@@ -9,11 +10,11 @@ SESSION = {"id", "created_at", "last_used_at", "client", "address", "current"}
 ME = "/api/auth/users/me/"
 
 
-async def refreshed(api: Api, refresh: str) -> dict[str, str]:
+async def refreshed(api: Api, refresh: str) -> dict[str, Any]:
     answer = await api.post("/api/auth/token/refresh/", {"refresh": refresh})
     assert answer.status_code == 200, answer.text
     assert answer.json().keys() == TOKENS
-    pair: dict[str, str] = answer.json()
+    pair: dict[str, Any] = answer.json()
     return pair
 
 
@@ -75,7 +76,7 @@ async def test_token_calls_ignore_an_authorization(api: Api) -> None:
 
 
 async def test_an_access_token_is_good_for_as_long_as_it_says(api: Api) -> None:
-    tokens = await api.joined() and await api.sign_in()
+    tokens = await api.tokens()
     api.clock.advance(seconds=tokens["expires_in"] - 1)
     assert (await api.get(ME, token=tokens["access"])).status_code == 200
     api.clock.advance(seconds=1)
@@ -83,7 +84,7 @@ async def test_an_access_token_is_good_for_as_long_as_it_says(api: Api) -> None:
 
 
 async def test_a_refresh_token_gets_the_next_pair_and_is_dead_from_then_on(api: Api) -> None:
-    old = await api.joined() and await api.sign_in()
+    old = await api.tokens()
     api.clock.advance(seconds=60)
     new = await refreshed(api, old["refresh"])
     assert new["refresh"] != old["refresh"]
@@ -95,7 +96,7 @@ async def test_a_refresh_token_gets_the_next_pair_and_is_dead_from_then_on(api: 
 
 
 async def test_who_lost_the_reply_asks_again_within_ten_seconds_and_gets_the_same_refresh_token(api: Api) -> None:
-    old = await api.joined() and await api.sign_in()
+    old = await api.tokens()
     api.clock.advance(seconds=60)
     lost = await refreshed(api, old["refresh"])
     api.clock.advance(seconds=10)
@@ -105,7 +106,7 @@ async def test_who_lost_the_reply_asks_again_within_ten_seconds_and_gets_the_sam
 
 
 async def test_who_asks_again_after_eleven_seconds_has_a_copy(api: Api) -> None:
-    old = await api.joined() and await api.sign_in()
+    old = await api.tokens()
     lost = await refreshed(api, old["refresh"])
     api.clock.advance(seconds=11)
     await refuses(api, refresh=old["refresh"])
@@ -113,7 +114,7 @@ async def test_who_asks_again_after_eleven_seconds_has_a_copy(api: Api) -> None:
 
 
 async def test_a_lost_reply_is_forgiven_to_the_parent_alone(api: Api) -> None:
-    first = await api.joined() and await api.sign_in()
+    first = await api.tokens()
     second = await refreshed(api, first["refresh"])
     third = await refreshed(api, second["refresh"])
     await refuses(api, refresh=first["refresh"])
@@ -121,7 +122,7 @@ async def test_a_lost_reply_is_forgiven_to_the_parent_alone(api: Api) -> None:
 
 
 async def test_a_session_lasts_thirty_days_without_use_and_ninety_in_all(api: Api) -> None:
-    idle = await api.joined() and await api.sign_in()
+    idle = await api.tokens()
     used = await api.sign_in()
     for _ in range(3):
         api.clock.advance(timedelta(days=29, hours=23))
@@ -132,7 +133,7 @@ async def test_a_session_lasts_thirty_days_without_use_and_ninety_in_all(api: Ap
 
 
 async def test_a_token_of_the_wrong_kind_is_no_token(api: Api) -> None:
-    tokens = await api.joined() and await api.sign_in()
+    tokens = await api.tokens()
     await refuses(api, access=tokens["refresh"])
     await refuses(api, refresh=tokens["access"])
     await refuses(api, access=tokens["access"][:-2], refresh=tokens["refresh"] + "x")
@@ -142,13 +143,13 @@ async def test_a_token_of_the_wrong_kind_is_no_token(api: Api) -> None:
 async def test_a_token_that_somebody_else_signed_is_no_token(api: Api) -> None:
     own = await api.joined()
     async with api_in_memory(secret_key="z" * 32) as other:
-        foreign = await other.joined() and await other.sign_in()
+        foreign = await other.tokens()
     await refuses(api, access=foreign["access"], refresh=foreign["refresh"])
     assert (await api.get(ME, token=own)).status_code == 200
 
 
 async def test_verify_tells_whether_a_token_of_either_kind_is_good(api: Api) -> None:
-    tokens = await api.joined() and await api.sign_in()
+    tokens = await api.tokens()
     for token in (tokens["access"], tokens["refresh"]):
         answer = await api.post("/api/auth/token/verify/", {"token": token})
         assert (answer.status_code, answer.json()) == (200, {})
@@ -169,7 +170,7 @@ async def test_revoking_ends_the_session_with_its_access_tokens(api: Api) -> Non
 
 
 async def test_revoking_an_unknown_token_is_fine(api: Api) -> None:
-    tokens = await api.joined() and await api.sign_in()
+    tokens = await api.tokens()
     for token in ("nonsense", "", tokens["access"]):
         answer = await api.post("/api/auth/token/revoke/", {"refresh": token})
         assert (answer.status_code, answer.json()) == (200, {})
@@ -200,7 +201,7 @@ async def test_what_a_program_calls_itself_is_kept_without_what_cannot_be_shown(
     await api.register()
     body = {"username": "alice", "password": PASSWORD}
     await api.post("/api/auth/token/", body, headers={"User-Agent": "x" * 300})
-    tokens = await api.post("/api/auth/token/", body, headers={"User-Agent": "tab\tb\xfcg \x9b"})
+    tokens = await api.post("/api/auth/token/", body, headers={"User-Agent": b"tab\tb\xfcg \x9b"})
     page = await api.get("/api/auth/sessions/", token=tokens.json()["access"])
     assert {session["client"] for session in page.json()["results"]} == {"tabbüg ", "x" * 200}
 
@@ -244,7 +245,7 @@ async def test_all_other_sessions_can_be_ended_at_once(api: Api) -> None:
 
 async def test_lifetimes_are_settings(api: Api) -> None:
     async with api_in_memory(access_token_ttl=10, refresh_token_ttl=60, session_ttl=90) as short:
-        tokens = await short.joined() and await short.sign_in()
+        tokens = await short.tokens()
         assert tokens["expires_in"] == 10
         short.clock.advance(seconds=10)
         await refuses(short, access=tokens["access"])

@@ -15,7 +15,7 @@ class AddFavorite:
     clock: Clock
 
     async def __call__(self, *, user_id: int, movie_id: int) -> bool:
-        async with self.storage.transaction() as uow:
+        async with self.storage.autocommit() as uow:
             return await uow.favorites.add(user_id, movie_id, self.clock.now())
 
 
@@ -26,7 +26,7 @@ class RemoveFavorite:
     storage: Storage
 
     async def __call__(self, *, user_id: int, movie_id: int) -> None:
-        async with self.storage.transaction() as uow:
+        async with self.storage.autocommit() as uow:
             await uow.favorites.remove(user_id, movie_id)
 
 

@@ -61,7 +61,7 @@ class Shelf:
     async def _fetch(self, listing: Listing) -> Cached[ListedPage]:
         told = await self.catalogue.page(listing)
         now = self.clock.now()
-        async with self.storage.transaction() as uow:
+        async with self.storage.autocommit() as uow:
             movies = await uow.movies.remember(told.facts, now)
         entry = Cached(ListedPage(movies, min(told.total, MOST_COUNTED)), now, now + self.ttl)
         await self.cache.keep(listing.key, entry)

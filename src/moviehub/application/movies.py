@@ -91,7 +91,7 @@ class GetMovie:
         except (Unavailable, MovieNotFound):
             facts, kept = movie.facts, FAILURE_KEPT  # what we have is better than nothing
         else:
-            async with self.storage.transaction() as uow:
+            async with self.storage.autocommit() as uow:
                 (movie,) = await uow.movies.remember([facts], self.clock.now())
         now = self.clock.now()
         await self.cache.keep(key, Cached(facts, now, now + kept))
@@ -110,7 +110,7 @@ class GetMovieByTmdbId:
             movie = await uow.movies.find_by_tmdb(tmdb_id)
         if movie is None:
             facts = await get.catalogue.movie(tmdb_id)
-            async with get.storage.transaction() as uow:
+            async with get.storage.autocommit() as uow:
                 (movie,) = await uow.movies.remember([facts], get.clock.now())
         return await get(movie_id=movie.id, user_id=user_id)
 

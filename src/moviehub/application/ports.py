@@ -261,6 +261,10 @@ class Storage(Protocol):
         """Everything done inside is kept on a clean exit; on any error, nothing."""
         ...
 
+    def autocommit(self) -> AbstractAsyncContextManager[UnitOfWork]:
+        """For work of one call: each call is all or nothing by itself, and kept when it returns."""
+        ...
+
     def reading(self) -> AbstractAsyncContextManager[UnitOfWork]:
         """For reads alone: each sees everything committed before it, and a replica may answer."""
         ...

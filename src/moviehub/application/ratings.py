@@ -20,7 +20,7 @@ class RateMovie:
         self, *, user_id: int, movie_id: int, score: int, review: str | None = None
     ) -> tuple[MarkedMovie, bool]:
         opinion = Opinion(score=score, review=review)
-        async with self.storage.transaction() as uow:
+        async with self.storage.autocommit() as uow:
             return await uow.ratings.save(user_id, movie_id, opinion, self.clock.now())
 
 
@@ -46,7 +46,7 @@ class RemoveRating:
     storage: Storage
 
     async def __call__(self, *, user_id: int, movie_id: int) -> None:
-        async with self.storage.transaction() as uow:
+        async with self.storage.autocommit() as uow:
             await uow.ratings.remove(user_id, movie_id)
 
 

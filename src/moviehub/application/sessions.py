@@ -164,7 +164,7 @@ class RevokeToken:
             claim = self.tokens.read_refresh(refresh, now)
         except BadToken:
             return
-        async with self.storage.transaction() as uow:
+        async with self.storage.autocommit() as uow:
             await uow.sessions.end(claim.session_id, now)
 
 
@@ -188,7 +188,7 @@ class EndSession:
     clock: Clock
 
     async def __call__(self, *, user_id: int, session_id: int) -> None:
-        async with self.storage.transaction() as uow:
+        async with self.storage.autocommit() as uow:
             if not await uow.sessions.end(session_id, self.clock.now(), user_id=user_id):
                 raise SessionNotFound()
 
@@ -201,7 +201,7 @@ class EndOtherSessions:
     clock: Clock
 
     async def __call__(self, *, user_id: int, session_id: int) -> None:
-        async with self.storage.transaction() as uow:
+        async with self.storage.autocommit() as uow:
             await uow.sessions.end_all(user_id, self.clock.now(), but=session_id)
 
 

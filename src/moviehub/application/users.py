@@ -45,7 +45,7 @@ class Register:
             is_staff=is_superuser,
             is_superuser=is_superuser,
         )
-        async with self.storage.transaction() as uow:
+        async with self.storage.autocommit() as uow:
             return await uow.users.add(user, self.clock.now())
 
 
@@ -109,7 +109,7 @@ class DeleteAccount:
             user = await uow.users.get(user_id)
         if not await self.passwords.verify(normalized_password(password), user.password_hash):
             raise WrongPassword("password")
-        async with self.storage.transaction() as uow:
+        async with self.storage.autocommit() as uow:
             await uow.users.remove(user_id)
 
 

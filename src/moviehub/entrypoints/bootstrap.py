@@ -1,6 +1,5 @@
 """What is plugged in: the only module that knows the adapters and the injector."""
 
-import os
 import re
 import secrets
 from collections.abc import AsyncIterator, Iterator
@@ -28,7 +27,9 @@ from moviehub.adapters.system.clock import SystemClock
 from moviehub.adapters.tmdb.catalogue import TmdbCatalogue
 from moviehub.application import favorites, listings, movies, ratings, sessions, users
 from moviehub.domain.errors import MovieHubError
-from moviehub.entrypoints.settings import Settings
+from moviehub.entrypoints.settings import PREFIX, SHORTEST_SECRET, Settings, SettingsError
+
+newest_revision = migrations.head
 
 CACHE_VERSION = "1"
 """Counted on when the shape of what is cached changes."""
@@ -123,22 +124,31 @@ def use_cases(container: Container) -> dict[str, Any]:
     return {name: make(name) for name in USE_CASES}
 
 
+def plugged_in(settings: Settings) -> Container:
+    """A container whose adapters are made; SettingsError names the setting with which one of them cannot be."""
+    container = Container(settings=settings)
+    for name, port in (("REDIS_URL", container.cache), ("TMDB_TOKEN", container.catalogue)):
+        try:
+            port()
+        except ValueError as fault:
+            raise SettingsError(f"{PREFIX}{name}: {fault}") from None
+    return container
+
+
 @asynccontextmanager
 async def running(settings: Settings) -> AsyncIterator[Container]:
     """A container whose adapters are closed at the end, whatever happens."""
-    container = Container(settings=settings)
+    container = plugged_in(settings)
     async with AsyncExitStack() as stack:
         for port in (container.storage, container.cache, container.catalogue, container.passwords):
-            adapter = port()
-            if close := getattr(adapter, "close", None):
+            if close := getattr(port(), "close", None):
                 stack.push_async_callback(close)
         yield container
 
 
 def in_memory(settings: Settings | None = None) -> Container:
     """A container for tests: memory adapters all round, a clock and a catalogue that the test sets."""
-    settings = settings or Settings(database_url="memory://", secret_key="k" * 32)
-    container = Container(settings=settings)
+    container = Container(settings=settings or Settings(database_url="memory://", secret_key="k" * 32))
     container.clock.override(providers.Singleton(MemoryClock))
     container.catalogue.override(providers.Singleton(MemoryCatalogue))
     container.passwords.override(providers.Singleton(MemoryPasswords))
@@ -165,14 +175,15 @@ def private_database(settings: Settings) -> Iterator[Settings]:
 
 def _kept_secret(folder: Path) -> str:
     """The secret kept beside the data, made the first time; nobody else can read it."""
-    path = folder / "secret_key"
-    try:
-        return path.read_text().strip()
-    except FileNotFoundError:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(secrets.token_urlsafe(48))
-        return path.read_text().strip()
+    path, half = folder / "secret_key", folder / "secret_key.half"  # renamed when whole: a start may be cut short
+    if not path.exists():
+        half.touch(0o600)
+        half.write_text(secrets.token_urlsafe(48))
+        half.rename(path)
+    secret = path.read_text().strip()
+    if len(secret) < SHORTEST_SECRET:
+        raise StartError(f"{path} is too short for a secret: remove it, and another is made; sessions end with it")
+    return secret
 
 
 def with_secret(settings: Settings) -> Settings:
@@ -185,5 +196,5 @@ def migrate(settings: Settings) -> str:
     try:
         migrations.upgrade(settings.database_url)
     except MovieHubError as fault:
-        raise StartError(f"MOVIEHUB_DATABASE_URL: {fault}") from None
-    return migrations.head()
+        raise StartError(f"{PREFIX}DATABASE_URL: {str(fault).splitlines()[0]}") from None
+    return newest_revision()

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from moviehub.entrypoints.bootstrap import Container
+from moviehub.entrypoints.bootstrap import Container, newest_revision
 
 LONGEST_CHECK = 1.0
 State = Literal["ok", "degraded", "unavailable"]
@@ -25,7 +25,7 @@ class Check:
     """A question to one part, and what the hub is when it is not answered well within a second."""
 
     part: str
-    ask: Callable[[], Awaitable[None]]
+    ask: Callable[[], Awaitable[object]]
     without: State
 
     async def __call__(self) -> Finding:
@@ -33,24 +33,34 @@ class Check:
         try:
             async with asyncio.timeout(LONGEST_CHECK):
                 await self.ask()
+        except TimeoutError:
+            return Finding(self.part, self.without, f"gives no answer within {LONGEST_CHECK:g} s")
         except Exception as fault:  # whatever it is, the part is ill
             return Finding(self.part, self.without, str(fault) or type(fault).__name__)
         return Finding(self.part, "ok")
 
 
-def checks_of(container: Container) -> tuple[Check, ...]:
-    """The checks of this container: its adapters' own pings. Adapters in memory are always well."""
-    parts: tuple[tuple[str, object, State], ...] = (
-        ("database", container.storage(), "unavailable"),
-        ("cache", container.cache(), "degraded"),
-        ("catalogue", container.catalogue(), "degraded"),
+def checks_of(container: Container, *, thorough: bool = False) -> tuple[Check, ...]:
+    """The checks of this container: its adapters' own pings. Adapters in memory are always well.
+
+    `thorough` ones also put a question to the catalogue, and want the very schema that this version is made for. A hub
+    that serves asks for less: its catalogue counts calls, and its database may be newer than itself for a while.
+    """
+    catalogue = container.catalogue()
+    parts: tuple[tuple[str, Callable[[], Awaitable[object]] | None, State], ...] = (
+        ("database", getattr(container.storage(), "ping", None), "unavailable"),
+        ("cache", getattr(container.cache(), "ping", None), "degraded"),
+        ("catalogue", catalogue.genres if thorough else getattr(catalogue, "ping", None), "degraded"),
     )
-    checks = [Check(part, ping, without) for part, one, without in parts if (ping := getattr(one, "ping", None))]
+    checks = [Check(part, ask, without) for part, ask, without in parts if ask is not None]
     if revision := getattr(container.storage(), "revision", None):
 
         async def migrated() -> None:
-            if await revision() is None:
+            seen = await revision()
+            if seen is None:
                 raise RuntimeError("there are no tables yet: run moviehub migrate")
+            if thorough and seen != newest_revision():
+                raise RuntimeError(f"at revision {seen}, and this moviehub is made for {newest_revision()}")
 
         checks.insert(1, Check("migrations", migrated, "unavailable"))
     return tuple(checks)

@@ -1,24 +1,28 @@
 """The `moviehub` command: serve, migrate, and what an operator needs now and then."""
 
 import asyncio
-import os
 import secrets
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
 
 from moviehub import __version__
 from moviehub.domain.errors import Invalid, MovieHubError
-from moviehub.entrypoints import bootstrap, logs
-from moviehub.entrypoints.checks import Finding, checks_of, examine
 from moviehub.entrypoints.settings import Settings, SettingsError, unknown_variables
+
+if TYPE_CHECKING:
+    # At run time, what plugs in every adapter is imported by what needs it: that takes a second, which --help has not.
+    from moviehub.entrypoints.bootstrap import Container
+    from moviehub.entrypoints.checks import Finding
 
 
 class Fault(click.ClickException):
@@ -43,11 +47,15 @@ def _command(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(function)
     def run(*args: Any, **kwargs: Any) -> Any:
+        from moviehub.entrypoints.bootstrap import StartError
+
         try:
             return function(*args, **kwargs)
+        except SettingsError as fault:
+            raise ConfigFault(str(fault)) from None
         except Invalid as fault:
             raise Fault(fault.detail) from None
-        except (MovieHubError, bootstrap.StartError) as fault:
+        except (MovieHubError, StartError) as fault:
             raise Fault(str(fault)) from None
 
     return run
@@ -56,18 +64,22 @@ def _command(function: Callable[..., Any]) -> Callable[..., Any]:
 @contextmanager
 def _ready(settings: Settings) -> Iterator[Settings]:
     """The settings with a database that runs: a private one is started, and ended with us."""
-    with bootstrap.private_database(settings) as ready:
+    from moviehub.entrypoints.bootstrap import private_database
+
+    with private_database(settings) as ready:
         yield ready
 
 
-def _run(settings: Settings, act: Callable[[bootstrap.Container], Coroutine[Any, Any, Any]]) -> Any:
+def _run(settings: Settings, act: "Callable[[Container], Coroutine[Any, Any, Any]]") -> Any:
     """Do something with a container, and close it."""
+    from moviehub.entrypoints import logs
+    from moviehub.entrypoints.bootstrap import running, with_secret
 
     async def main() -> Any:
-        async with bootstrap.running(bootstrap.with_secret(settings)) as container:
+        async with running(with_secret(settings)) as container:
             return await act(container)
 
-    logs.configure(settings)
+    logs.configure(replace(settings, log_level="error"))  # what goes wrong is told by the command itself
     return asyncio.run(main())
 
 
@@ -76,6 +88,20 @@ def _new_password() -> str:
     if sys.stdin.isatty():
         return str(click.prompt("Password", hide_input=True, confirmation_prompt=True))
     return sys.stdin.readline().rstrip("\r\n")
+
+
+def _end_on_signals() -> None:
+    """Let SIGTERM, Ctrl-C and a terminal that is closed end us in good order, also before there are workers."""
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP") if hasattr(signal, name)]
+    numbers = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]  # as under nohup
+
+    def end(*_: object) -> None:
+        for number in numbers:
+            signal.signal(number, signal.SIG_IGN)  # a second one would cut short what the first began
+        sys.exit(0)
+
+    for number in numbers:
+        signal.signal(number, end)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -92,17 +118,28 @@ def main() -> None:
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65535), help="Port to listen on.")
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 256), help="Worker processes.")
-@_command
 def serve(host: str, port: int, workers: int) -> None:
     """Serve the API. A private Postgres is started and migrated first."""
-    from moviehub.entrypoints import server
+    _end_on_signals()
+    _serve(host, port, workers)
+
+
+@_command
+def _serve(host: str, port: int, workers: int) -> None:
+    from moviehub.entrypoints import bootstrap, server
 
     settings = _read_settings()
     if workers > 1 and "memory" in (settings.storage, settings.cache):
         name = "MOVIEHUB_DATABASE_URL" if settings.storage == "memory" else "MOVIEHUB_REDIS_URL"
         raise ConfigFault(f"{name} is memory://, which one process alone can see: set it, or serve with --workers 1.")
-    if not server.port_is_free(host, port):
-        raise Fault(f"Port {port} of {host} is in use or not ours to take: choose another with --port.")
+    try:
+        address = server.address_of(host, port)
+    except (OSError, UnicodeError) as fault:
+        reason = getattr(fault, "strerror", None) or "no such host"
+        raise Fault(
+            f"Cannot listen on port {port} of {host}: {reason}. Choose another with --port or --host."
+        ) from None
+    bootstrap.plugged_in(settings)  # here, so that what cannot be is told before anything starts
     for name in unknown_variables():
         click.echo(f"Warning: {name} is no setting of moviehub; deploy/env.example lists those.", err=True)
     with ExitStack() as stack:
@@ -113,45 +150,21 @@ def serve(host: str, port: int, workers: int) -> None:
         generated = not settings.secret_key
         settings = bootstrap.with_secret(settings)
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="moviehub-")))
-        click.echo(_banner(settings, host, port, workers, private, generated), err=True)
-        server.serve(settings, host=host, port=port, workers=workers, folder=folder)
-
-
-def _banner(settings: Settings, host: str, port: int, workers: int, private: bool, generated: bool) -> str:
-    url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-    demo = "the demo catalogue; set MOVIEHUB_TMDB_TOKEN for TMDb"
-    storage = "a private Postgres, data kept" if private else settings.storage
-    if settings.storage == "memory":
-        storage = "memory: everything is gone when it ends"
-    lines = [
-        "",
-        f"  moviehub {__version__} serves on {url}",
-        "",
-        f"  storage    {storage}",
-        f"  cache      {settings.cache}",
-        f"  catalogue  {'TMDb' if settings.catalogue == 'tmdb' else demo}",
-        f"  workers    {workers}",
-        "",
-        f"  docs       {url}/docs/",
-        f"  try        curl '{url}/api/movies/popular/?page_size=3'",
-        "",
-        "  Ctrl-C ends everything.",
-        "",
-    ]
-    if generated and not private:
-        lines.append("  Warning: no MOVIEHUB_SECRET_KEY is set; one was made for this run, and sessions end with it.\n")
-    return "\n".join(lines)
+        click.echo(server.banner(settings, host, port, workers, private, generated), err=True)
+        server.serve(settings, address=address, port=port, workers=workers, folder=folder)
 
 
 @main.command()
 @_command
 def migrate() -> None:
     """Bring the database to the newest schema and flush the cache. Safe to run from several places at once."""
+    from moviehub.entrypoints.bootstrap import migrate as bring_up
+
     settings = _read_settings()
     if settings.storage == "memory":
         raise ConfigFault("MOVIEHUB_DATABASE_URL is memory://, which has no schema.")
     with _ready(settings) as ready:
-        revision = bootstrap.migrate(ready)
+        revision = bring_up(ready)
         click.echo(f"The database is at revision {revision}.")
         if settings.cache == "redis":
             try:
@@ -161,13 +174,17 @@ def migrate() -> None:
                 click.echo(f"Warning: the cache could not be flushed: {fault}", err=True)
 
 
-async def _examine(container: bootstrap.Container) -> list[Finding]:
-    return await examine(checks_of(container))
+async def _examine(container: "Container") -> "list[Finding]":
+    from moviehub.entrypoints.checks import checks_of, examine
+
+    return await examine(checks_of(container, thorough=True))
 
 
 @main.command()
 def doctor() -> None:
     """Check settings, database, schema, cache and catalogue; the exit code tells whether all is well."""
+    from moviehub.entrypoints.bootstrap import StartError
+
     faults = 0
 
     def say(state: str, what: str, told: str) -> None:
@@ -194,7 +211,7 @@ def doctor() -> None:
             for finding in _run(ready, _examine):
                 state = {"ok": "ok", "degraded": "warning", "unavailable": "fault"}[finding.state]
                 say(state, finding.part, finding.reason or "answers")
-    except (MovieHubError, bootstrap.StartError) as fault:
+    except (MovieHubError, StartError) as fault:
         say("fault", "database", str(fault))
     sys.exit(1 if faults else 0)
 
@@ -219,10 +236,12 @@ def user() -> None:
 @_command
 def create_admin(username: str, email: str) -> None:
     """Make a superuser. The password is asked for, or read from standard input."""
+    from moviehub.entrypoints.bootstrap import use_cases
+
     password = _new_password()
 
-    async def act(container: bootstrap.Container) -> None:
-        made = await bootstrap.use_cases(container)["register"](
+    async def act(container: "Container") -> None:
+        made = await use_cases(container)["register"](
             username=username, email=email, password=password, is_superuser=True
         )
         click.echo(f"Made superuser {made.username} with id {made.id}.")
@@ -240,10 +259,12 @@ def set_password(username: str | None, email: str | None) -> None:
     login = username or email
     if login is None or (username and email):
         raise click.UsageError("Name the account with --username or with --email.")
+    from moviehub.entrypoints.bootstrap import use_cases
+
     password = _new_password()
 
-    async def act(container: bootstrap.Container) -> None:
-        await bootstrap.use_cases(container)["set_password"](login=login, password=password)
+    async def act(container: "Container") -> None:
+        await use_cases(container)["set_password"](login=login, password=password)
         click.echo(f"The password of {login} is set, and its sessions are ended.")
 
     with _ready(_read_settings()) as ready:
@@ -255,7 +276,7 @@ def cache() -> None:
     """Look after the cache."""
 
 
-async def _flush(container: bootstrap.Container) -> None:
+async def _flush(container: "Container") -> None:
     await container.cache().flush()
 
 
@@ -271,5 +292,4 @@ def flush() -> None:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("PYTHONUNBUFFERED", "1")
     main()

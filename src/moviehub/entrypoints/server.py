@@ -1,27 +1,67 @@
 """How workers are started and ended: Granian in this very process, which stays their parent."""
 
+import multiprocessing
 import os
+import shutil
+import signal
 import socket
+import threading
+import time
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 from granian import Granian
 from granian.constants import Interfaces, Loops
 from granian.http import HTTP1Settings
 
+from moviehub import __version__
+from moviehub.entrypoints.bootstrap import StartError
+from moviehub.entrypoints.http.app import Worker, create
 from moviehub.entrypoints.settings import PREFIX, Settings
 
+LONGEST_GOODBYE = 8
+"""Seconds that workers have for what they began; with what follows, all is over in ten."""
 
-def port_is_free(host: str, port: int) -> bool:
-    """Whether we could listen there."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+_HANGUP: signal.Signals | None = getattr(signal, "SIGHUP", None)
+
+
+def address_of(host: str, port: int) -> str:
+    """The IP address to listen on there; OSError tells why we cannot."""
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    family, _, _, _, address = min(found, key=lambda one: one[0] != socket.AF_INET)
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError:
-            return False
-    return True
+        probe.bind(address)
+    return str(address[0])
+
+
+def banner(settings: Settings, host: str, port: int, workers: int, private: bool, generated: bool) -> str:
+    """What a person who starts the server is told."""
+    url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    demo = "the demo catalogue; set MOVIEHUB_TMDB_TOKEN for TMDb"
+    storage = "a private Postgres, data kept" if private else settings.storage
+    if settings.storage == "memory":
+        storage = "memory: everything is gone when it ends"
+    lines = [
+        "",
+        f"  moviehub {__version__} serves on {url}",
+        "",
+        f"  storage    {storage}",
+        f"  cache      {settings.cache}",
+        f"  catalogue  {'TMDb' if settings.catalogue == 'tmdb' else demo}",
+        f"  workers    {workers}",
+        "",
+        f"  docs       {url}/docs/",
+        f"  try        curl '{url}/api/movies/popular/?page_size=3'",
+        "",
+        "  Ctrl-C ends everything.",
+        "",
+    ]
+    if generated and not private:
+        lines.append("  Warning: no MOVIEHUB_SECRET_KEY is set; one was made for this run, and sessions end with it.\n")
+    return "\n".join(lines)
 
 
 def export(settings: Settings) -> None:
@@ -37,13 +77,13 @@ def export(settings: Settings) -> None:
             os.environ[name] = str(value)
 
 
-def serve(settings: Settings, *, host: str, port: int, workers: int, folder: Path) -> None:
+def serve(settings: Settings, *, address: str, port: int, workers: int, folder: Path) -> None:
     """Serve until a signal ends us. `folder` takes the workers' metrics."""
     export(settings)
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
-    Granian(
+    os.environ[_FOLDER] = str(folder)
+    server = Granian(
         "moviehub.entrypoints.http.app:create",
-        address=host,
+        address=address,
         port=port,
         interface=Interfaces.ASGI,
         workers=workers,
@@ -55,5 +95,49 @@ def serve(settings: Settings, *, host: str, port: int, workers: int, folder: Pat
         log_enabled=False,
         respawn_failed_workers=True,
         respawn_interval=1.0,
-        workers_kill_timeout=10,
-    ).serve()
+        workers_kill_timeout=LONGEST_GOODBYE,
+    )
+    _end_on_hangup(server)
+    os.register_at_fork(after_in_child=_forget_handlers)
+    try:
+        server.serve(target_loader=_begin, wrap_loader=False)
+    except SystemExit:
+        # Also when the workers were told to end by the same hand as we, such as a supervisor's; then all is well.
+        if not server.interrupt_signal:
+            raise StartError("the workers end again and again as soon as they have begun") from None
+
+
+def _end_on_hangup(server: Any) -> None:
+    """Granian would start new workers when the terminal is closed, and stay."""
+    if _HANGUP is not None:
+        ignored = signal.getsignal(_HANGUP) is signal.SIG_IGN
+        handler = signal.SIG_IGN if ignored else server.signal_handler_interrupt
+        server.on_startup(lambda: signal.signal(_HANGUP, handler))
+
+
+def _begin() -> Worker:
+    """What each worker does first."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    os.setsid()  # so that a Ctrl-C in the terminal reaches the parent alone, which ends us in good order
+    threading.Thread(target=_end_with, args=(parent.pid,), name="keeper of the worker", daemon=True).start()
+    return create()
+
+
+def _forget_handlers() -> None:
+    """With the parent's handlers, a worker that is told to end before it has its own would not hear it."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
+
+
+def _end_with(parent: int) -> None:
+    """End this worker once its parent has ended without a word, as after a kill -9: it would keep the port for ever.
+
+    Looking twice a second is all that works on every system and however a worker was made.
+    """
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    shutil.rmtree(os.environ[_FOLDER], ignore_errors=True)
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(LONGEST_GOODBYE)
+    os._exit(1)

@@ -42,6 +42,9 @@ class MemoryStorage(Storage):
             yield self._work(tables)
             self._committed.show(tables)
 
+    def autocommit(self) -> AbstractAsyncContextManager[UnitOfWork]:
+        return self.transaction()
+
     def reading(self) -> AbstractAsyncContextManager[UnitOfWork]:
         return nullcontext(self._reading)
 

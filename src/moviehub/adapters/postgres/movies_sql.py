@@ -179,8 +179,8 @@ READ_REMEMBERED = Statement(
 
 
 def remember_values(facts: Iterable[MovieFacts], at: datetime) -> dict[str, Any]:
-    """The parameters of `REMEMBER`: a list for each column, sorted by the catalogue's id."""
-    told = sorted(facts, key=lambda one: one.tmdb_id)
+    """The parameters of `REMEMBER`: a list for each column."""
+    told = list(facts)
     values: dict[str, Any] = {name: [getattr(one, name) for one in told] for name in _TOLD if name != "genre_ids"}
     values["genre_ids"] = ["{" + ",".join(map(str, one.genre_ids)) + "}" for one in told]
     return {**values, "at": at, "old_before": at - FRESH_FOR / 2}

@@ -1,7 +1,7 @@
 """The connections: opened when first needed, lent for a statement or a transaction, given back clean."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
@@ -53,6 +53,16 @@ class Transaction(Runs):
             raise Unavailable("The transaction had failed and was not kept.")
 
 
+class Autocommit(Runs):
+    """Runs each statement, a write too, in a transaction of its own."""
+
+    def __init__(self, pool: "Pool") -> None:
+        self._pool = pool
+
+    async def rows(self, statement: Statement, **values: Any) -> Sequence[Row]:
+        return await self._pool.run(statement, values, again=statement.reads)
+
+
 class Pool(Runs):
     """asyncpg's pool, with a bound on every wait. What it runs outside a transaction only reads."""
 
@@ -85,12 +95,16 @@ class Pool(Runs):
         self._returning: set[asyncio.Task[None]] = set()
 
     async def rows(self, statement: Statement, **values: Any) -> Sequence[Row]:
-        found: list[Row]
         if not statement.reads:
             raise TypeError("what writes belongs in a transaction")
+        return await self.run(statement, values, again=True)
+
+    async def run(self, statement: Statement, values: Mapping[str, Any], *, again: bool) -> Sequence[Row]:
+        """What the statement returns; `again` allows a second try on another connection if the first is dead."""
         arguments = statement.arguments(values)
+        found: list[Row]
         connection, found = await self._lent(
-            lambda connection: connection.fetch(statement.sql, *arguments), self._clear
+            lambda connection: connection.fetch(statement.sql, *arguments), self._clear, tries=2 if again else 1
         )
         await self._give_back(connection)
         return found
@@ -124,13 +138,16 @@ class Pool(Runs):
                 self._pool.terminate()
 
     async def _lent(
-        self, act: Callable[[Any], Awaitable[T]], after_failure: Callable[[Any], Coroutine[Any, Any, None]]
+        self,
+        act: Callable[[Any], Awaitable[T]],
+        after_failure: Callable[[Any], Coroutine[Any, Any, None]],
+        tries: int = 2,
     ) -> tuple[Any, T]:
         """A connection on which `act` was done, and what came of it; on a second one if the first was found dead.
 
-        `act` changes nothing, so doing it again does no harm.
+        More than one try is for an `act` that changes nothing, so that doing it again does no harm.
         """
-        for attempt in (1, 2):
+        for attempt in range(1, tries + 1):
             connection = await self._take()
             try:
                 return connection, await act(connection)
@@ -138,7 +155,7 @@ class Pool(Runs):
                 dead = isinstance(failure, DEAD) or _is_gone(connection)
                 self._later(after_failure(connection))
                 if isinstance(failure, FAILURES):
-                    if dead and attempt == 1:
+                    if dead and attempt < tries:
                         continue
                     raise translated(failure) from failure
                 raise
@@ -147,8 +164,11 @@ class Pool(Runs):
     async def _take(self) -> Any:
         try:
             pool = self._pool or await self._opened()
-            async with asyncio.timeout(self._wait_timeout):
-                await self._seats.acquire()
+            if self._seats.locked():
+                async with asyncio.timeout(self._wait_timeout):
+                    await self._seats.acquire()
+            else:
+                await self._seats.acquire()  # without the price of a timer
             try:
                 return await pool.acquire()
             except BaseException:

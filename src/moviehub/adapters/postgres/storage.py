@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from moviehub.adapters.postgres.batch import Batch
 from moviehub.adapters.postgres.favorites import PostgresFavorites
 from moviehub.adapters.postgres.movies import Counts, PostgresMovies, details
-from moviehub.adapters.postgres.pool import Pool
+from moviehub.adapters.postgres.pool import Autocommit, Pool
 from moviehub.adapters.postgres.ratings import PostgresRatings
 from moviehub.adapters.postgres.sessions import PostgresSessions, signed_in
 from moviehub.adapters.postgres.statements import Statement
@@ -68,6 +68,14 @@ class PostgresStorage(Storage):
             favorites=PostgresFavorites(pool),
             ratings=PostgresRatings(pool, locking=False),
         )
+        each = Autocommit(pool)
+        self._autocommit = PostgresWork(
+            users=PostgresUsers(each, locking=False),
+            sessions=PostgresSessions(each),
+            movies=PostgresMovies(each, self._counts),
+            favorites=PostgresFavorites(each),
+            ratings=PostgresRatings(each, locking=False),
+        )
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[UnitOfWork]:
@@ -79,6 +87,9 @@ class PostgresStorage(Storage):
                 favorites=PostgresFavorites(run),
                 ratings=PostgresRatings(run, locking=True),
             )
+
+    def autocommit(self) -> AbstractAsyncContextManager[UnitOfWork]:
+        return nullcontext(self._autocommit)
 
     def reading(self) -> AbstractAsyncContextManager[UnitOfWork]:
         return nullcontext(self._reading)  # no connection is held: each statement takes one for itself

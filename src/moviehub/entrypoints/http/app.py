@@ -8,9 +8,10 @@ from typing import Any
 import msgspec
 import structlog
 from litestar import Litestar, Router
-from litestar.config.cors import CORSConfig
+from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.exceptions import HTTPException
+from litestar.types import ASGIApp
 
 from moviehub.domain.errors import MovieHubError
 from moviehub.entrypoints import logs
@@ -18,6 +19,7 @@ from moviehub.entrypoints.bootstrap import Container, running, use_cases
 from moviehub.entrypoints.checks import checks_of
 from moviehub.entrypoints.http import openapi
 from moviehub.entrypoints.http.auth import BearerAuth
+from moviehub.entrypoints.http.cors import Cors
 from moviehub.entrypoints.http.docs import DocsController
 from moviehub.entrypoints.http.edge import LARGEST_BODY, Edge
 from moviehub.entrypoints.http.favorites import FavoritesController
@@ -43,7 +45,6 @@ def _given(value: Any) -> Provide:
 
 def create_router(container: Container, metrics: Metrics) -> Litestar:
     """The Litestar application over a container, without the edge around it."""
-    settings = container.settings()
     cases = use_cases(container)
     api = Router(
         "/",
@@ -71,8 +72,8 @@ def create_router(container: Container, metrics: Metrics) -> Litestar:
             "metrics": _given(metrics),
             "document": Provide(provide_document, sync_to_thread=False),
         },
+        state=State({"clock": container.clock()}),
         exception_handlers={MovieHubError: answer_problem, HTTPException: answer_problem, Exception: answer_problem},
-        cors_config=_cors(settings),
         request_max_body_size=LARGEST_BODY,
         openapi_config=None,
         logging_config=None,
@@ -83,19 +84,11 @@ def create_router(container: Container, metrics: Metrics) -> Litestar:
 
 def create_app(container: Container) -> Edge:
     """The whole ASGI application over a container that somebody else closes."""
-    metrics = Metrics()
-    return Edge(create_router(container, metrics), container.settings(), metrics)
-
-
-def _cors(settings: Settings) -> CORSConfig | None:
-    if not settings.cors_origins:
-        return None
-    return CORSConfig(
-        allow_origins=list(settings.cors_origins),
-        allow_headers=["authorization", "content-type", "if-none-match", "x-request-id", "traceparent"],
-        expose_headers=["etag", "x-request-id", "retry-after", "age", "cache-status"],
-        max_age=600,
-    )
+    settings, metrics = container.settings(), Metrics()
+    router: ASGIApp = create_router(container, metrics)
+    if settings.cors_origins:
+        router = Cors(router, settings.cors_origins)
+    return Edge(router, settings, metrics)
 
 
 class Worker:

@@ -26,6 +26,7 @@ LEAST_COMPRESSED = 500
 
 _SANE_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 _HOST = re.compile(rb"(?:[A-Za-z0-9._-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
+_PREFLIGHT = b"access-control-request-method"
 _MAX_AGE = re.compile(rb"public, max-age=([0-9]+)")
 _COMPRESSIBLE = (b"application/json", b"application/problem+json", b"text/", b"application/javascript")
 _SECURITY: Headers = [
@@ -86,11 +87,11 @@ class Edge:
         for name, value in scope["headers"]:
             size += len(name) + len(value) + 4
             if name == b"host":
-                host = value
+                host = value if host is None else b""  # two of them are none
             elif name == b"accept-encoding":
                 encoding = value
             elif name == b"authorization":
-                authorization = value
+                authorization = value if authorization is None else b""
             elif name == b"if-none-match":
                 condition = value
             elif name == b"x-request-id":
@@ -114,7 +115,7 @@ class Edge:
             settings=self.settings,
         )
         key = None
-        if authorization is None and method in ("GET", "HEAD"):
+        if authorization is None and host and size <= LARGEST_HEADERS and method in ("GET", "HEAD"):
             seen = (exchange.scheme, exchange.base_url) if self.proxies.any else (scope["scheme"], host)
             key = (path, scope["query_string"], *seen, origin if origin in self.origins else None)
             page = self.pages.find(key)
@@ -125,14 +126,16 @@ class Edge:
 
         scope["moviehub"] = exchange  # type: ignore[typeddict-unknown-key]
         REQUEST_ID.set(exchange.request_id)
+        answer = _Answer()
+        fault = _refusal(scope, host, size, length)
         if path.startswith("/api/v1/"):
             scope["path"] = "/api/" + path[8:]
             scope["raw_path"] = scope["path"].encode()
         if method == "HEAD":
             scope["method"] = "GET"
-
-        answer = _Answer()
-        fault = _refusal(scope, host, size, length)
+        elif method == "OPTIONS" and not (self.origins and any(name == _PREFLIGHT for name, _ in scope["headers"])):
+            # To a method that nothing has, the router tells all that a path has; to OPTIONS, those of one handler.
+            scope["method"] = "ALLOW"  # type: ignore[typeddict-item]
         if fault is not None:
             answer.problem(fault, exchange)
         else:
@@ -141,6 +144,8 @@ class Edge:
             except Exception as error:
                 log.error("unexpected error", exc_info=error)
                 answer.problem(problems.Broken("Something unexpected went wrong."), exchange)
+        if method == "OPTIONS" and answer.status == 405:
+            answer.status = 204
         template = scope.get("path_template") or "(none)"
         if answer.status == 200 and method in ("GET", "HEAD"):
             status = await self._send_good(answer, exchange, method, gzipped, condition, send, key, template)
@@ -260,15 +265,22 @@ class _Answer:
 
 def _refusal(scope: HTTPScope, host: bytes | None, size: int, length: bytes | None) -> MovieHubError | None:
     """Why a request is not even routed, if it is not."""
-    target = len(scope.get("raw_path") or scope["path"].encode()) + len(scope["query_string"])
-    if target > LONGEST_TARGET:
+    path = scope.get("raw_path") or scope["path"].encode()
+    if len(path) + len(scope["query_string"]) > LONGEST_TARGET:
         return problems.TargetTooLong("The path with its query is longer than 8 KiB.")
     if size > LARGEST_HEADERS:
         return problems.HeadersTooLarge("The headers together are larger than 32 KiB.")
     if host is None or not _HOST.fullmatch(host):
-        return Invalid.field("Host", "format", "expected a host name")
-    if length is not None and (not length.isdigit() or int(length[:20]) > LARGEST_BODY):
-        return problems.TooLarge("The body is larger than 64 KiB.")
+        return Invalid.field("Host", "format", "expected a host name, once")
+    if length is not None:
+        if not length.isdigit():
+            return Invalid.field("Content-Length", "format", "expected decimal digits")
+        if int(length[:20]) > LARGEST_BODY:
+            return problems.TooLarge("The body is larger than 64 KiB.")
+    if not path.startswith(b"/"):
+        return Invalid(detail="The target of the request is not a path.")
+    if b"//" in path or b"%2f" in path.lower():  # or one thing would have many names
+        return problems.NoSuchPath("No path has an empty segment or an encoded slash.")
     return None
 
 

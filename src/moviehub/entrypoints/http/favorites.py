@@ -12,7 +12,7 @@ from moviehub.entrypoints.http.auth import SignedInRequest
 from moviehub.entrypoints.http.calls import MessageOut, answer, call, nothing
 from moviehub.entrypoints.http.inputs import Query, path_id
 from moviehub.entrypoints.http.movies import MovieOut, movie_out, own_headers
-from moviehub.entrypoints.http.pages import PageIn, PageOut, envelope
+from moviehub.entrypoints.http.pages import PAGE_RULES, PageIn, PageOut, envelope
 
 
 class FavoriteOut(msgspec.Struct):
@@ -30,7 +30,7 @@ def favorite_out(marked: MarkedMovie) -> FavoriteOut:
     return FavoriteOut(favorite.id, movie_out(marked), favorite.created_at)
 
 
-PAGE = Query(PageIn)
+PAGE = Query(PageIn, PAGE_RULES)
 
 
 class FavoritesController(Controller):

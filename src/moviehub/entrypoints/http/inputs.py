@@ -1,13 +1,16 @@
 """What comes in by request: bodies, query parameters and ids, read strictly, every fault named at once."""
 
+import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property, lru_cache
 from typing import Any, Generic, Literal, TypeVar, get_args, get_origin
 from urllib.parse import parse_qsl
 
 import msgspec
 from litestar import Request
+from litestar.exceptions import InternalServerException
 
 from moviehub.domain.errors import FieldError, Invalid, NotFound
 from moviehub.entrypoints.http.problems import UnsupportedMediaType
@@ -75,24 +78,31 @@ class Body(Generic[S]):
         charset = re.search(r"charset\s*=\s*\"?([\w-]+)", parameters)
         if charset and charset[1].lower() not in ("utf-8", "utf8", "us-ascii"):
             raise UnsupportedMediaType("Send the body in UTF-8.")
-        raw = await request.body()
+        try:
+            raw = await request.body()
+        except InternalServerException:  # so the framework calls a body that breaks off, as after a bad chunk
+            raise Invalid(detail="The body breaks off.") from None
+        pairs: Sequence[tuple[str, Any]]
         if self.form and media == "application/x-www-form-urlencoded":
-            return self._convert(dict(_pairs(raw)))
+            pairs = _pairs(raw)
+            return self._convert(dict(pairs), _repeated(pairs))
         if media != "application/json" and not re.fullmatch(r"application/[\w.-]+\+json", media):
             raise UnsupportedMediaType("Send the body as application/json.")
         try:
             value = msgspec.json.decode(raw)
+            if not isinstance(value, dict):
+                raise Invalid(detail="The body is not a JSON object.")
+            # Without a colon more than there are fields, none can be there twice.
+            pairs = () if raw.count(b":") == len(value) else json.loads(raw, object_pairs_hook=tuple)
         except RecursionError:
             raise Invalid(detail="The body is nested too deeply.") from None
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except (msgspec.MsgspecError, ValueError):
             raise Invalid(detail="The body is not JSON in UTF-8.") from None
-        if not isinstance(value, dict):
-            raise Invalid(detail="The body is not a JSON object.")
-        return self._convert(value)
+        return self._convert(value, _repeated(pairs))
 
-    def _convert(self, values: dict[str, Any]) -> S:
+    def _convert(self, values: dict[str, Any], repeated: set[str]) -> S:
         faults = [
-            FieldError(name[:64], "unknown", "there is no such field here")
+            FieldError(_cut(name), "unknown", "there is no such field here")
             for name in sorted(values.keys() - {field.name for field in self._fields})
         ]
         good: dict[str, Any] = {}
@@ -100,6 +110,9 @@ class Body(Generic[S]):
             if field.name not in values:
                 if field.required:
                     faults.append(FieldError(field.name, "required", "this field is required"))
+                continue
+            if field.name in repeated:  # of two readers each could believe another one
+                faults.append(FieldError(field.name, "repeated", "this field is given more than once"))
                 continue
             try:
                 good[field.name] = msgspec.convert(values[field.name], field.type)
@@ -135,7 +148,7 @@ class Query(Generic[S]):
 
     def _parse(self, query: bytes) -> S:
         given: dict[str, Any] = {}
-        faults: list[FieldError] = []
+        faults: dict[str, FieldError] = {}
         for name, text in _pairs(query) if query else ():
             name = self.aliases.get(name, name)
             field = self.fields.get(name)
@@ -146,19 +159,19 @@ class Query(Generic[S]):
                 if name in self.rules:
                     self.rules[name](value)
             except ValueError:
-                faults.append(FieldError(name, "type", f"expected {_KINDS[_bare(field.type)]}"))
+                faults[name] = FieldError(name, "type", f"expected {_KINDS[_bare(field.type)]}")
             except Invalid as fault:
-                faults.extend(fault.errors)
+                faults.update((error.field, error) for error in fault.errors)
             else:
                 if get_origin(field.type) is tuple:
                     given[name] = (*given.get(name, ()), value)
                 else:
                     given[name] = value
         for field in self.fields.values():
-            if field.required and field.name not in given and all(fault.field != field.name for fault in faults):
-                faults.append(FieldError(field.name, "required", "this parameter is required"))
+            if field.required and field.name not in given:
+                faults.setdefault(field.name, FieldError(field.name, "required", "this parameter is required"))
         if faults:
-            raise Invalid(faults[:MOST_NAMED])
+            raise Invalid(faults.values())
         return self.shape(**given)
 
 
@@ -172,6 +185,17 @@ def _pairs(raw: bytes) -> list[tuple[str, str]]:
         raise Invalid(detail="There are too many parameters.") from None
 
 
+def _repeated(pairs: Sequence[tuple[str, Any]]) -> set[str]:
+    """The names that come more than once."""
+    counted = Counter(name for name, _ in pairs)
+    return {name for name, times in counted.items() if times > 1}
+
+
+def _cut(name: str) -> str:
+    """A name that somebody made up, as far as it is worth showing."""
+    return name.encode()[:64].decode(errors="ignore")
+
+
 def _bare(kind: Any) -> Any:
     """The type of one value: of `tuple[int, ...]`, `int | None` and an annotated int it is int."""
     while parts := get_args(kind):
@@ -183,9 +207,9 @@ def _bare(kind: Any) -> Any:
 
 def _parsed(text: str, kind: Any) -> Any:
     kind = _bare(kind)
-    if kind is int and not re.fullmatch(r"-?[0-9]{1,18}", text):
+    if kind is int and not re.fullmatch(r"-?(0|[1-9][0-9]{0,17})", text):
         raise ValueError(text)
-    if kind is float and not re.fullmatch(r"-?[0-9]{1,18}(\.[0-9]{1,18})?", text):
+    if kind is float and not re.fullmatch(r"-?[0-9]{1,18}(\.[0-9]{1,30})?", text):
         raise ValueError(text)
     return kind(text)
 

@@ -1,6 +1,5 @@
 """Lists that the catalogue keeps, over HTTP: trending, popular, top-rated, search and recommendations."""
 
-from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 from litestar import Controller, Response, get
@@ -13,8 +12,8 @@ from moviehub.entrypoints.http.auth import PublicRequest, viewer_id
 from moviehub.entrypoints.http.calls import answer, call
 from moviehub.entrypoints.http.exchange import exchange_of
 from moviehub.entrypoints.http.inputs import Query, path_id
-from moviehub.entrypoints.http.movies import RULES, FilterIn, MovieOut, cache_headers, movie_out
-from moviehub.entrypoints.http.pages import PageIn, PageOut, envelope
+from moviehub.entrypoints.http.movies import RULES, FilterIn, MovieOut, cache_headers, clock_of, movie_out
+from moviehub.entrypoints.http.pages import PAGE_RULES, PageIn, PageOut, envelope
 
 
 class ListedMoviesOut(PageOut[MovieOut], kw_only=True):
@@ -39,12 +38,8 @@ class SearchIn(FilterIn, kw_only=True, frozen=True):
     q: Annotated[str, Meta(extra_json_schema={"minLength": 1, "maxLength": 200})]
 
 
-def _check_window(window: str) -> None:
-    Trending(window=window)  # type: ignore[arg-type]
-
-
-DISCOVER = Query(DiscoverIn)
-TRENDING = Query(TrendingIn, {"time_window": lambda window: Trending(window=window)})
+DISCOVER = Query(DiscoverIn, PAGE_RULES)
+TRENDING = Query(TrendingIn, {**PAGE_RULES, "time_window": lambda window: Trending(window=window)})
 SEARCH = Query(SearchIn, {**RULES, "q": normalized_query}, aliases={"query": "q"})
 
 
@@ -122,7 +117,7 @@ def _found(request: PublicRequest, found: Found) -> Response[bytes]:
 
 def _told(request: PublicRequest, provenance: Provenance) -> dict[str, str]:
     """The caching headers of an answer from the catalogue."""
-    now = datetime.now(UTC)
+    now = clock_of(request).now()
     left = max(0, int((provenance.until - now).total_seconds()))
     headers = cache_headers(request, min(left, exchange_of(request.scope).settings.public_max_age))
     headers["age"] = str(max(0, int((now - provenance.since).total_seconds())))

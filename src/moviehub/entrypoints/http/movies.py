@@ -16,13 +16,14 @@ from moviehub.application.movies import (
     ListMovies,
     SeenMovie,
 )
+from moviehub.application.ports import Clock
 from moviehub.domain import movies as domain
 from moviehub.domain.movies import MarkedMovie, MovieFilter
 from moviehub.entrypoints.http.auth import PublicRequest, viewer_id
 from moviehub.entrypoints.http.calls import answer, call
 from moviehub.entrypoints.http.exchange import exchange_of
 from moviehub.entrypoints.http.inputs import AnyRequest, Query, path_id
-from moviehub.entrypoints.http.pages import PageIn, PageOut, envelope
+from moviehub.entrypoints.http.pages import PAGE_RULES, PageIn, PageOut, envelope
 
 IMAGES = "https://image.tmdb.org/t/p/"
 
@@ -160,7 +161,7 @@ class ListIn(FilterIn, frozen=True):
     search: Annotated[str, Meta(extra_json_schema={"maxLength": 200})] = ""
 
 
-RULES = {**domain.RULES, "language": domain.check_language}
+RULES = {**PAGE_RULES, **domain.RULES, "language": domain.check_language}
 LIST = Query(ListIn, RULES)
 
 
@@ -184,7 +185,8 @@ class MoviesController(Controller):
     async def genres(self, request: PublicRequest, list_genres: NamedDependency[ListGenres]) -> Response[bytes]:
         """List every genre."""
         named = [GenreOut(genre.id, genre.name) for genre in await list_genres()]
-        return answer(named, headers=cache_headers(request, exchange_of(request.scope).settings.public_max_age))
+        max_age = exchange_of(request.scope).settings.public_max_age
+        return answer(named, headers={**cache_headers(request, max_age), "age": "0"})
 
     @get("/{movie_id:str}", opt=call(auth="optional", answers={200: MovieDetailOut}, refusals=(404,)))
     async def detail(self, request: PublicRequest, get_movie: NamedDependency[GetMovie]) -> Response[bytes]:
@@ -199,6 +201,12 @@ class MoviesController(Controller):
         """Show one film by TMDb's id, fetched and kept if this hub has not met it."""
         seen = await get_movie_by_tmdb_id(tmdb_id=path_id(request, "tmdb_id"), user_id=viewer_id(request))
         return answer(_detail_out(seen), headers=own_headers(request))
+
+
+def clock_of(request: AnyRequest) -> Clock:
+    """The clock by which the hub counts the lives of what it keeps."""
+    clock: Clock = request.app.state.clock
+    return clock
 
 
 def own_headers(request: AnyRequest) -> dict[str, str]:

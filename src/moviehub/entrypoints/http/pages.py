@@ -9,7 +9,7 @@ import msgspec
 
 from moviehub.domain.pages import Page, PageRequest
 from moviehub.entrypoints.http.exchange import exchange_of
-from moviehub.entrypoints.http.inputs import AnyRequest
+from moviehub.entrypoints.http.inputs import AnyRequest, Rules
 
 T = TypeVar("T")
 
@@ -24,6 +24,9 @@ class PageIn(msgspec.Struct, kw_only=True, frozen=True):
         """The page asked for, of the size in the settings when none is named."""
         size = exchange_of(request.scope).settings.page_size if self.page_size is None else self.page_size
         return PageRequest(self.page, size)
+
+
+PAGE_RULES: Rules = {"page": PageRequest, "page_size": lambda size: PageRequest(1, size)}
 
 
 class PageOut(msgspec.Struct, Generic[T], kw_only=True):

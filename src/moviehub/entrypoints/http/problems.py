@@ -1,6 +1,7 @@
 """Problem documents (RFC 9457): the only place where errors become numbers."""
 
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 import structlog
@@ -20,6 +21,7 @@ STATUS: dict[type[MovieHubError], int] = {
     errors.TooMany: 429,
     errors.Unavailable: 503,
 }
+LONGEST_DETAIL = 500
 log = structlog.get_logger()
 
 
@@ -143,8 +145,8 @@ def document(error: MovieHubError, exchange: Exchange) -> tuple[int, dict[str, s
             type=f"/problems/{error.slug}",
             title=error.title,
             status=status,
-            detail=error.detail,
-            instance=exchange.path[:200],
+            detail=error.detail[:LONGEST_DETAIL],
+            instance=quote("/" + exchange.path[:200].lstrip("/"), safe="/:@!$&'()*+,;=~", errors="replace"),
             request_id=exchange.request_id,
             errors=tuple(FieldFaultOut(fault.field, fault.code, fault.message) for fault in faults),
         )
@@ -165,6 +167,11 @@ def from_framework(error: HTTPException) -> MovieHubError:
             return UnsupportedMediaType()
         case status if 400 <= status < 500:
             return errors.Invalid(detail="The request cannot be read.")
+    return _broken(error)
+
+
+def _broken(fault: Exception) -> Broken:
+    log.error("unexpected error", exc_info=fault)
     return Broken("Something unexpected went wrong; the request id finds it in the logs.")
 
 
@@ -179,7 +186,6 @@ def answer_problem(request: Request[Any, Any, Any], fault: Exception) -> Respons
             methods = {name.strip() for name in (fault.headers or {})["allow"].split(",")}
             extra["allow"] = ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))
     else:
-        log.error("unexpected error", exc_info=fault)
-        error = Broken("Something unexpected went wrong; the request id finds it in the logs.")
+        error = _broken(fault)
     status, headers, body = document(error, exchange_of(request.scope))
     return Response(body, status_code=status, media_type=MEDIA_TYPE, headers={**headers, **extra})

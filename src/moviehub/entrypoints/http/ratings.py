@@ -17,7 +17,7 @@ from moviehub.entrypoints.http.auth import PublicRequest, SignedInRequest
 from moviehub.entrypoints.http.calls import answer, call, nothing
 from moviehub.entrypoints.http.inputs import Body, Query, path_id
 from moviehub.entrypoints.http.movies import MovieOut, movie_out, own_headers
-from moviehub.entrypoints.http.pages import PageIn, PageOut, envelope
+from moviehub.entrypoints.http.pages import PAGE_RULES, PageIn, PageOut, envelope
 
 Score = Annotated[int, Meta(extra_json_schema={"minimum": 1, "maximum": 10})]
 ReviewText = Annotated[str, Meta(extra_json_schema={"maxLength": LONGEST_REVIEW})]
@@ -67,7 +67,7 @@ def rating_out(marked: MarkedMovie) -> RatingOut:
 
 RATING = Body(RatingIn, RULES)
 RATING_CHANGE = Body(RatingChangeIn, RULES)
-PAGE = Query(PageIn)
+PAGE = Query(PageIn, PAGE_RULES)
 
 
 class RatingsController(Controller):

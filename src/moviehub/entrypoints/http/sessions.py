@@ -21,7 +21,7 @@ from moviehub.entrypoints.http.auth import PublicRequest, SignedInRequest
 from moviehub.entrypoints.http.calls import answer, call, nothing
 from moviehub.entrypoints.http.exchange import exchange_of
 from moviehub.entrypoints.http.inputs import Body, Query, path_id
-from moviehub.entrypoints.http.pages import PageIn, PageOut, envelope
+from moviehub.entrypoints.http.pages import PAGE_RULES, PageIn, PageOut, envelope
 
 
 class SignInIn(msgspec.Struct):
@@ -84,7 +84,7 @@ class SessionOut(msgspec.Struct):
 SIGN_IN = Body(SignInIn, form=True)
 REFRESH = Body(RefreshIn)
 TOKEN = Body(TokenIn)
-PAGE = Query(PageIn)
+PAGE = Query(PageIn, PAGE_RULES)
 
 
 def _tokens(grant: Grant) -> TokensOut:

@@ -112,7 +112,7 @@ def upgrade() -> None:
         _instant("updated_at"),
         sa.PrimaryKeyConstraint("id", name="pk_ratings"),
         sa.UniqueConstraint("user_id", "movie_id", name="uq_ratings_user_id_movie_id"),
-        sa.CheckConstraint("rating BETWEEN 1 AND 10", name="ck_ratings_rating"),
+        sa.CheckConstraint("rating BETWEEN 1 AND 10", name=op.f("ck_ratings_rating")),
         sa.ForeignKeyConstraint(["user_id"], ["users.id"], name="fk_ratings_user_id", ondelete="CASCADE"),
         sa.ForeignKeyConstraint(["movie_id"], ["movies.id"], name="fk_ratings_movie_id"),
     )

@@ -1,0 +1,289 @@
+"""Whatever people do, the storages in memory and on Postgres answer alike: values, errors and orders."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import fields, is_dataclass, replace
+from datetime import date, timedelta
+from typing import Any
+
+import asyncpg
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
+
+from moviehub.adapters.memory.storage import MemoryStorage
+from moviehub.adapters.postgres.storage import PostgresStorage
+from moviehub.application.ports import Storage, UnitOfWork
+from moviehub.domain.errors import MovieHubError
+from moviehub.domain.movies import ORDERINGS, MovieFacts, MovieFilter, MovieNotFound
+from moviehub.domain.pages import PageRequest
+from moviehub.domain.ratings import Opinion
+from moviehub.domain.sessions import BadToken
+from moviehub.domain.users import NewUser
+from tests.contracts.storage import NOW
+
+Act = Callable[[UnitOfWork, int], Awaitable[object]]
+"""Something done to one of the two storages: to the first, memory, or the second."""
+
+ABSENT = 2**40
+KINDS = {"user_id": "User", "movie_id": "Movie"}
+
+numbers = st.integers(0, 6)
+names = st.sampled_from(["ada", "Ada", "bob", "straße", "STRASSE", "o_neil", "eve@example.org"])
+addresses = st.sampled_from(["ada@example.org", "ADA@example.org", "bob@example.org", "eve@example.org"])
+texts = st.sampled_from([None, "", "fine", "Two\nlines \N{CLAPPER BOARD}"])
+pages = st.builds(PageRequest, number=st.integers(1, 3), size=st.integers(1, 4))
+waits = st.sampled_from([0, 0, 0.000001, 1, 60, 13 * 3600])
+facts = st.builds(
+    MovieFacts,
+    tmdb_id=st.integers(1, 9),
+    title=st.sampled_from(["Éclair", "eclair", "Zoë", "zoe 2", "100%", "a_b", "", "夜"]),
+    release_date=st.sampled_from([None, date(1999, 12, 31), date(2000, 1, 1), date(2000, 12, 31)]),
+    poster_path=st.sampled_from([None, "", "/p.jpg"]),
+    popularity=st.sampled_from([0.0, 1.5, 1e-05, 1e9]),
+    vote_average=st.sampled_from([0.0, 5.0, 7.25]),
+    vote_count=st.sampled_from([0, 2**40]),
+    original_language=st.sampled_from(["", "en", "de"]),
+    genre_ids=st.sampled_from([(), (1,), (2, 1), (1, 2)]),
+)
+filters = st.builds(
+    MovieFilter,
+    search=st.sampled_from(["", "", "", "E", "é", "%", "_", " ", "zoe", "夜"]),
+    genres=st.sampled_from([(), (), (1,), (2, 3), (9,)]),
+    languages=st.sampled_from([(), (), ("en",), ("de", "en")]),
+    release_year=st.sampled_from([None, None, 1999, 2000]),
+    min_rating=st.sampled_from([None, None, 5.0]),
+    max_rating=st.sampled_from([None, None, 5.0]),
+    min_popularity=st.sampled_from([None, None, 1.5]),
+    ordering=st.sampled_from([sign + name for name in ORDERINGS for sign in ("", "-")]),
+)
+
+
+class Agreement(RuleBasedStateMachine):
+    """Does the same to both storages and compares. Ids are paired as they turn up, since each has its own."""
+
+    def __init__(self, runner: asyncio.Runner, postgres: PostgresStorage) -> None:
+        super().__init__()
+        self.runner = runner
+        self.storages: tuple[Storage, Storage] = (MemoryStorage(), postgres)
+        self.now = NOW
+        self.pairs: tuple[dict[tuple[str, int], int], dict[tuple[str, int], int]] = ({}, {})
+        self.known: dict[str, list[tuple[int, int]]] = {"User": [], "Movie": [], "Session": []}
+
+    def do(self, act: Act, *, reading: bool = False) -> None:
+        async def outcome(side: int) -> object:
+            storage = self.storages[side]
+            try:
+                async with storage.reading() if reading else storage.transaction() as uow:
+                    return await act(uow, side)
+            except MovieHubError as error:
+                return error
+
+        self.alike(*(self.runner.run(outcome(side)) for side in (0, 1)))
+
+    def alike(self, ours: Any, theirs: Any) -> None:
+        assert type(ours) is type(theirs) or {type(ours), type(theirs)} == {BadToken, MovieNotFound}, (ours, theirs)
+        if type(ours) is not type(theirs):
+            return  # both are gone, and the database chooses which it misses first
+        if isinstance(ours, MovieHubError):
+            assert (str(ours), vars(ours)) == (str(theirs), vars(theirs))
+        elif is_dataclass(ours):
+            for field in fields(ours):
+                pair = getattr(ours, field.name), getattr(theirs, field.name)
+                if field.name in ("id", "user_id", "movie_id"):
+                    self.paired(KINDS.get(field.name, type(ours).__name__), *pair)
+                else:
+                    self.alike(*pair)
+        elif isinstance(ours, tuple | list):
+            assert len(ours) == len(theirs), (ours, theirs)
+            for pair in zip(ours, theirs, strict=True):
+                self.alike(*pair)
+        elif isinstance(ours, dict):
+            assert len(ours) == len(theirs), (ours, theirs)
+            for key, value in ours.items():
+                self.alike(value, theirs[self.pairs[0]["Movie", key]])
+        else:
+            assert ours == theirs
+
+    def paired(self, kind: str, ours: int, theirs: int) -> None:
+        for pairs, one, other in ((self.pairs[0], ours, theirs), (self.pairs[1], theirs, ours)):
+            assert pairs.setdefault((kind, one), other) == other, (kind, ours, theirs)
+        if kind in self.known and (ours, theirs) not in self.known[kind]:
+            self.known[kind].append((ours, theirs))
+
+    def id(self, kind: str, number: int, side: int) -> int:
+        """The id of something that was there once, or now and then of nothing."""
+        known = self.known[kind]
+        return known[number % len(known)][side] if number and known else ABSENT
+
+    @initialize(told=st.lists(facts, min_size=5, max_size=9))
+    def begin(self, told: list[MovieFacts]) -> None:
+        for name in ("ada", "bob"):
+            self.register(name, f"{name}@example.org", None)
+            self.sign_in(len(self.known["User"]), 60)
+        self.remember(told, False)
+
+    @rule(wait=waits)
+    def time_passes(self, wait: float) -> None:
+        self.now += timedelta(seconds=wait)
+
+    @rule(name=names, address=addresses, bio=texts)
+    def register(self, name: str, address: str, bio: str | None) -> None:
+        address = name if "@" in name else address
+        user = NewUser(username=name, email=address, password_hash="plain:secret", bio=bio)
+        self.do(lambda uow, _: uow.users.add(user, self.now))
+
+    @rule(user=numbers, address=addresses, bio=texts, breaks=st.booleans())
+    def change_profile(self, user: int, address: str, bio: str | None, breaks: bool) -> None:
+        async def act(uow: UnitOfWork, side: int) -> object:
+            changed = (await uow.users.get(self.id("User", user, side))).with_profile(self.now, email=address, bio=bio)
+            await uow.users.save(changed)
+            if breaks:
+                raise MovieNotFound()
+            return changed
+
+        self.do(act)
+
+    @rule(user=st.integers(0, 3))
+    def forget(self, user: int) -> None:
+        self.do(lambda uow, side: uow.users.remove(self.id("User", user, side)))
+
+    @rule(user=numbers, seconds=st.sampled_from([1, 60, 10**6]))
+    def sign_in(self, user: int, seconds: int) -> None:
+        until = self.now + timedelta(seconds=seconds)
+        self.do(
+            lambda uow, side: uow.sessions.add(
+                self.id("User", user, side), at=self.now, expires_at=until, client="c", address="a"
+            )
+        )
+
+    @rule(session=numbers, counter=st.integers(0, 2))
+    def refresh(self, session: int, counter: int) -> None:
+        until = self.now + timedelta(seconds=60)
+        self.do(
+            lambda uow, side: uow.sessions.rotate(
+                self.id("Session", session, side), counter, at=self.now, expires_at=until
+            )
+        )
+
+    @rule(session=numbers, user=st.none() | numbers)
+    def sign_out(self, session: int, user: int | None) -> None:
+        self.do(
+            lambda uow, side: uow.sessions.end(
+                self.id("Session", session, side),
+                self.now,
+                user_id=None if user is None else self.id("User", user, side),
+            )
+        )
+
+    @rule(user=numbers, but=st.none() | numbers)
+    def sign_out_everywhere(self, user: int, but: int | None) -> None:
+        self.do(
+            lambda uow, side: uow.sessions.end_all(
+                self.id("User", user, side), self.now, but=None if but is None else self.id("Session", but, side)
+            )
+        )
+
+    @rule(told=st.lists(facts, max_size=8), breaks=st.sampled_from([False, False, False, True]))
+    def remember(self, told: list[MovieFacts], breaks: bool) -> None:
+        async def act(uow: UnitOfWork, _: int) -> object:
+            movies = await uow.movies.remember(told, self.now)
+            if breaks:
+                raise BadToken()
+            return movies
+
+        self.do(act)
+
+    @rule(user=numbers, movie=numbers, keeps=st.booleans())
+    def keep_or_drop(self, user: int, movie: int, keeps: bool) -> None:
+        async def act(uow: UnitOfWork, side: int) -> object:
+            key = self.id("User", user, side), self.id("Movie", movie, side)
+            if keeps:
+                return await uow.favorites.add(*key, self.now)
+            await uow.favorites.remove(*key)
+            return None
+
+        self.do(act)
+
+    @rule(user=numbers, movie=numbers, score=st.integers(1, 10), review=texts, how=st.sampled_from("sssrrd"))
+    def rate(self, user: int, movie: int, score: int, review: str | None, how: str) -> None:
+        async def act(uow: UnitOfWork, side: int) -> object:
+            key = self.id("User", user, side), self.id("Movie", movie, side)
+            if how == "d":
+                await uow.ratings.remove(*key)
+                return None
+            opinion = Opinion(score=score, review=review)
+            if how == "r":
+                opinion = (await uow.ratings.get(*key)).revised(self.now, score=score).opinion
+            return await uow.ratings.save(*key, opinion, self.now)
+
+        self.do(act)
+
+    @rule(wanted=filters, page=pages, left_out=numbers)
+    def list_movies(self, wanted: MovieFilter, page: PageRequest, left_out: int) -> None:
+        self.do(
+            lambda uow, side: uow.movies.list(replace(wanted, except_id=self.id("Movie", left_out, side)), page),
+            reading=True,
+        )
+
+    @rule(user=numbers, movie=numbers, page=pages)
+    def look_at_lists(self, user: int, movie: int, page: PageRequest) -> None:
+        self.do(lambda uow, side: uow.favorites.list(self.id("User", user, side), page), reading=True)
+        self.do(lambda uow, side: uow.ratings.list(self.id("User", user, side), page), reading=True)
+        self.do(lambda uow, side: uow.sessions.list(self.id("User", user, side), page, self.now), reading=True)
+        self.do(lambda uow, side: uow.ratings.reviews(self.id("Movie", movie, side), page), reading=True)
+
+    @rule(user=numbers, movie=numbers, session=numbers, name=names | addresses)
+    def look_closely(self, user: int, movie: int, session: int, name: str) -> None:
+        def key(side: int) -> tuple[int, int]:
+            return self.id("User", user, side), self.id("Movie", movie, side)
+
+        self.do(lambda uow, side: uow.users.get(key(side)[0]), reading=True)
+        self.do(lambda uow, side: uow.movies.detail(key(side)[1]), reading=True)
+        self.do(lambda uow, side: uow.ratings.get(*key(side)), reading=True)
+        self.do(lambda uow, side: uow.sessions.find(self.id("Session", session, side)), reading=True)
+        self.do(lambda uow, _: uow.users.find_by_login(name), reading=True)
+        self.do(lambda uow, _: uow.movies.find_by_tmdb(movie), reading=True)
+        self.do(
+            lambda uow, side: uow.movies.marks(key(side)[0], [pair[side] for pair in self.known["Movie"]]), reading=True
+        )
+
+    def teardown(self) -> None:
+        everything = PageRequest(1, 100)
+        self.do(lambda uow, _: uow.movies.list(MovieFilter(ordering="title"), everything), reading=True)
+        for number in range(max(map(len, self.known.values())) + 1):
+            self.look_at_lists(number, number, everything)
+            self.look_closely(number, number, number, "ada")
+
+
+@contextmanager
+def postgres(runner: asyncio.Runner, url: str) -> Iterator[Callable[[], PostgresStorage]]:
+    """A storage on Postgres that can be emptied."""
+    storage = PostgresStorage(url, max_size=2, count_ttl=0, wait_timeout=20, connect_timeout=20, command_timeout=20)
+    operator = runner.run(asyncpg.connect(url))
+
+    def emptied() -> PostgresStorage:
+        for table in ("favorites", "ratings", "sessions", "users", "movies"):
+            runner.run(operator.execute(f"DELETE FROM {table}"))
+        return storage
+
+    try:
+        yield emptied
+    finally:
+        runner.run(operator.close())
+        runner.run(storage.close())
+
+
+def test_both_storages_answer_alike_whatever_people_do(migrated_url: str) -> None:
+    with asyncio.Runner() as runner, postgres(runner, migrated_url) as emptied:
+        run_state_machine_as_test(
+            lambda: Agreement(runner, emptied()),  # type: ignore[arg-type]  # it only calls what it is given
+            settings=settings(
+                max_examples=100,
+                stateful_step_count=40,
+                deadline=None,
+                print_blob=True,
+                suppress_health_check=list(HealthCheck),
+            ),
+        )
