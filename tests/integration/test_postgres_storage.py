@@ -158,7 +158,7 @@ async def test_it_works_without_remembering_statements(migrated_url: str) -> Non
 async def test_a_total_may_be_as_old_as_was_allowed_and_no_older(migrated_url: str) -> None:
     wanted, page = MovieFilter(), PageRequest(1, 3)
     for ttl, total in ((60.0, 4), (0.0, 5)):
-        storage = PostgresStorage(migrated_url, count_ttl=ttl, **PATIENT)
+        storage = PostgresStorage(migrated_url, count_ttl=ttl, count_from=4, **PATIENT)
         await remember(storage, *(facts(number) for number in range(1, 5)))
         async with storage.reading() as uow:
             await uow.movies.list(wanted, page)
@@ -200,7 +200,7 @@ async def test_what_is_read_and_rated_costs_the_same_statements_whatever_the_siz
         return counted.count
 
     def films(run: Runs) -> PostgresMovies:
-        return PostgresMovies(run, Counts(0))
+        return PostgresMovies(run, Counts(0, 1))
 
     assert await cost(lambda run: films(run).detail(ids[0])) == 1
     assert await cost(lambda run: films(run).marks(user.id, ids)) == 1

@@ -1,9 +1,10 @@
 """Reads by id that share statements: many callers at once cost a few statements, not one each."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from typing import Generic, TypeVar
 
+K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
 
 
@@ -14,8 +15,11 @@ class Batch(Generic[T]):
     Nobody waits for a timer either: the first call starts at once, and only the database's own pace gathers the rest.
     """
 
-    def __init__(self, fetch: Callable[[Sequence[int]], Awaitable[Mapping[int, T]]]) -> None:
+    def __init__(
+        self, fetch: Callable[[Sequence[int]], Awaitable[Mapping[int, T]]], on_idle: Callable[[], object] = bool
+    ) -> None:
         self._fetch = fetch
+        self._on_idle = on_idle
         self._waiting: dict[int, list[asyncio.Future[T | None]]] = {}
         self._task: asyncio.Task[None] | None = None
 
@@ -47,6 +51,7 @@ class Batch(Generic[T]):
                                 future.set_result(found.get(key))
         finally:
             self._task = None
+            self._on_idle()
 
     @staticmethod
     def _fail(groups: Sequence[Mapping[int, Sequence[asyncio.Future[T | None]]]], failure: BaseException) -> None:
@@ -58,3 +63,24 @@ class Batch(Generic[T]):
                     future.set_exception(failure)
                 else:
                     future.cancel()
+
+
+class Turns(Generic[K, T]):
+    """The same for reads that cannot be put into one statement: equal calls that wait together share a turn."""
+
+    def __init__(self, read: Callable[[K], Awaitable[T]]) -> None:
+        self._read = read
+        self._batches: dict[K, Batch[T]] = {}
+
+    async def find(self, key: K) -> T:
+        """What `read` gives for `key`, read after this call."""
+        batch = self._batches.get(key)
+        if batch is None:
+
+            async def fetch(_: Sequence[int]) -> Mapping[int, T]:
+                return {0: await self._read(key)}
+
+            batch = self._batches[key] = Batch(fetch, on_idle=lambda: self._batches.pop(key, None))
+        found = await batch.find(0)
+        assert found is not None
+        return found

@@ -1,11 +1,10 @@
 """Films in Postgres."""
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Hashable, Mapping, Sequence
 from datetime import datetime
 
-from moviehub.adapters.postgres.batch import Batch
+from moviehub.adapters.postgres.batch import Batch, Turns
 from moviehub.adapters.postgres.movies_sql import (
     DETAIL,
     FIND_BY_TMDB,
@@ -32,31 +31,40 @@ DEEP = 200
 
 
 class Counts:
-    """How many films a filter was found to match, for `ttl` seconds: counting costs ten times what a page does."""
+    """How many films a filter was found to match, for `ttl` seconds: counting costs ten times what a page does.
 
-    def __init__(self, ttl: float) -> None:
+    Fewer than `least` are counted anew each time, so that a small hub always tells the truth of this moment.
+    """
+
+    def __init__(self, ttl: float, least: int) -> None:
         self._ttl = ttl
-        self._known: dict[MovieFilter, tuple[float, int]] = {}
+        self._least = least
+        self._known: dict[Hashable, tuple[float, int]] = {}
 
-    def find(self, wanted: MovieFilter) -> int | None:
+    def find(self, key: Hashable) -> int | None:
         """The number, if it was counted a moment ago."""
-        counted_at, total = self._known.get(wanted, (float("-inf"), 0))
+        counted_at, total = self._known.get(key, (float("-inf"), 0))
         return total if time.monotonic() - counted_at < self._ttl else None
 
-    def keep(self, wanted: MovieFilter, total: int) -> None:
-        """Remember the number; when there are too many, forget the others."""
+    def keep(self, key: Hashable, total: int) -> None:
+        """Remember the number if it took long to count; when too many are remembered, forget the others."""
+        if total < self._least:
+            return
         if len(self._known) >= MOST_REMEMBERED:
             self._known.clear()
-        self._known[wanted] = (time.monotonic(), total)
+        self._known[key] = (time.monotonic(), total)
 
 
 class PostgresMovies(Movies):
-    """Films; with a `batch`, calls of `detail` that come at once share statements."""
+    """Films; if `sharing`, calls of `detail` and equal calls of `list` that come at once share statements."""
 
-    def __init__(self, run: Runs, counts: Counts, batch: Batch[MovieDetail] | None = None) -> None:
+    def __init__(self, run: Runs, counts: Counts, *, sharing: bool = False) -> None:
         self._run = run
         self._counts = counts
-        self._batch = batch
+        self._batch = Batch(lambda movie_ids: details(run, movie_ids)) if sharing else None
+        self._turns: Turns[tuple[MovieFilter, PageRequest], Page[Movie]] | None = None
+        if sharing:
+            self._turns = Turns(lambda key: self._list(*key))
 
     async def remember(self, facts: Sequence[MovieFacts], at: datetime) -> tuple[Movie, ...]:
         told: dict[int, MovieFacts] = {}
@@ -90,26 +98,29 @@ class PostgresMovies(Movies):
 
     async def list(self, wanted: MovieFilter, page: PageRequest) -> Page[Movie]:
         page.refuse_past(MOST_COUNTED)
+        return await (self._turns.find((wanted, page)) if self._turns else self._list(wanted, page))
+
+    async def _list(self, wanted: MovieFilter, page: PageRequest) -> Page[Movie]:
         values = filter_values(wanted)
         statement = list_statement(frozenset(values), wanted.column, wanted.descending, page.offset >= DEEP)
         size = min(page.size, MOST_COUNTED - page.offset)
         rows = await self._run.rows(statement, **values, size=size, skipped=page.offset)
         end = page.offset + len(rows)
         # A page that is not full tells by itself how many there are, or that it is past the end.
-        total = end if 0 < len(rows) < size else await self._count(wanted, values, at_least=end) if rows else 0
+        total = end if 0 < len(rows) < size else await self._count(values, at_least=end) if rows else 0
         return Page(tuple(map(movie_of, rows)), total, page)
 
     async def marks(self, user_id: int, movie_ids: Sequence[int]) -> dict[int, Mark]:
         rows = await self._run.rows(MARKS, user_id=possible(user_id), movie_ids=list(map(possible, movie_ids)))
         return {row["favorites_movie_id"] or row["ratings_movie_id"]: mark_of(row) for row in rows}
 
-    async def _count(self, wanted: MovieFilter, values: Mapping[str, object], *, at_least: int) -> int:
-        unordered = replace(wanted, ordering="title")
-        total = self._counts.find(unordered)
+    async def _count(self, values: Mapping[str, object], *, at_least: int) -> int:
+        key = tuple((name, tuple(value) if isinstance(value, list) else value) for name, value in values.items())
+        total = self._counts.find(key)
         if total is None:
             (row,) = await self._run.rows(count_statement(frozenset(values)), **values)
             total = row["total"]
-            self._counts.keep(unordered, total)
+            self._counts.keep(key, total)
         return max(total, at_least)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from moviehub.adapters.postgres.batch import Batch
 from moviehub.adapters.postgres.favorites import PostgresFavorites
-from moviehub.adapters.postgres.movies import Counts, PostgresMovies, details
+from moviehub.adapters.postgres.movies import Counts, PostgresMovies
 from moviehub.adapters.postgres.pool import Autocommit, Pool
 from moviehub.adapters.postgres.ratings import PostgresRatings
 from moviehub.adapters.postgres.sessions import PostgresSessions, signed_in
@@ -34,8 +34,9 @@ class PostgresStorage(Storage):
     """Keeps everything in the database at `url`, over at most `max_size` connections.
 
     It connects when first used, so a database that is down keeps no process from starting. The time-outs, in seconds,
-    are for a connection when all are lent, for a new one, and for a statement. Without `statement_cache` it works behind a pooler that hands out connections by
-    the transaction. The number of films that a list has in all may be `count_ttl` seconds old.
+    are for a connection when all are lent, for a new one, and for a statement. Without `statement_cache` it works
+    behind a pooler that hands out connections by the transaction. How many films a list has in all may be `count_ttl`
+    seconds old, if they are `count_from` or more.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class PostgresStorage(Storage):
         command_timeout: float = 1.5,
         statement_cache: bool = True,
         count_ttl: float = 2.0,
+        count_from: int = 1_000,
     ) -> None:
         self._pool = Pool(
             url,
@@ -59,12 +61,12 @@ class PostgresStorage(Storage):
             command_timeout=command_timeout,
             statement_cache=statement_cache,
         )
-        self._counts = Counts(count_ttl)
+        self._counts = Counts(count_ttl, count_from)
         pool = self._pool
         self._reading = PostgresWork(
             users=PostgresUsers(pool, locking=False),
             sessions=PostgresSessions(pool, Batch(lambda session_ids: signed_in(pool, session_ids))),
-            movies=PostgresMovies(pool, self._counts, Batch(lambda movie_ids: details(pool, movie_ids))),
+            movies=PostgresMovies(pool, self._counts, sharing=True),
             favorites=PostgresFavorites(pool),
             ratings=PostgresRatings(pool, locking=False),
         )

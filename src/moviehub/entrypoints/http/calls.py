@@ -2,24 +2,34 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from datetime import datetime
+from typing import Annotated, Any, Literal
 
 import msgspec
 from litestar import Response
 from litestar.types import Receive, Scope, Send
+from msgspec import Meta
 
 from moviehub.entrypoints.http.inputs import Body, Query
+
+Instant = Annotated[datetime, Meta(tz=True)]
+"""A moment as it is answered: RFC 3339, in UTC."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """One operation. `answers` gives the shape of each good status, `refusals` the statuses of its own errors."""
+    """One operation. `answers` gives the shape of each good status, `refusals` the statuses of its own errors.
+
+    A shape is a wire struct, None for no body, or the media type of a page. Of a GET, `tagged` says whether its answer
+    has an `ETag`.
+    """
 
     answers: Mapping[int, Any]
     auth: Literal["none", "optional", "required"] = "required"
     body: Body[Any] | None = None
     query: Query[Any] | None = None
     refusals: tuple[int, ...] = ()
+    tagged: bool = True
 
     def __deepcopy__(self, _: object) -> "Call":
         """Itself: Litestar copies handlers, and a declaration never changes."""

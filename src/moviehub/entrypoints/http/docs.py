@@ -11,6 +11,7 @@ from litestar.exceptions import NotFoundException
 
 from moviehub import __version__
 from moviehub.domain.errors import MovieHubError
+from moviehub.entrypoints.http.calls import call
 from moviehub.entrypoints.http.openapi import ATTRIBUTION
 from moviehub.entrypoints.http.problems import known_problems, status_of
 
@@ -36,6 +37,7 @@ _SWAGGER_START = """window.addEventListener("load", () => {
   window.ui = SwaggerUIBundle({url: "/openapi.json", dom_id: "#ui", deepLinking: true, validatorUrl: null});
 });
 """
+PAGE = call(auth="none", answers={200: "text/html"})
 AnyRequest = Request[Any, Any, Any]
 
 
@@ -62,8 +64,9 @@ class DocsController(Controller):
     """Documentation and front page."""
 
     path = "/"
+    tags = ["Documentation"]
 
-    @get("/")
+    @get("/", opt=PAGE)
     async def front(self) -> Response[str]:
         """The front page."""
         return page(
@@ -78,7 +81,7 @@ class DocsController(Controller):
 <li><a href="/health/ready">Health</a></li></ul><p>{ATTRIBUTION}</p>""",
         )
 
-    @get("/openapi.json")
+    @get("/openapi.json", opt=call(auth="none", answers={200: "application/json"}))
     async def openapi(self, document: NamedDependency[bytes]) -> Response[bytes]:
         """The OpenAPI document."""
         return Response(
@@ -87,14 +90,14 @@ class DocsController(Controller):
             headers={"cache-control": "public, max-age=60"},
         )
 
-    @get("/docs")
+    @get("/docs", opt=PAGE)
     async def swagger(self) -> Response[str]:
         """Swagger UI."""
         head = '<link rel="stylesheet" href="/docs/assets/swagger-ui.css">'
         head += '<script src="/docs/assets/swagger-ui-bundle.js"></script><script src="/docs/assets/start.js"></script>'
         return page("moviehub API", '<div id="ui"></div>', policy=_SWAGGER_POLICY, head=head)
 
-    @get("/docs/assets/{name:str}")
+    @get("/docs/assets/{name:str}", opt=call(auth="none", answers={200: "*/*"}))
     async def asset(self, request: AnyRequest) -> Response[bytes]:
         """The files of Swagger UI, from the installed package."""
         name = request.path_params["name"]
@@ -104,12 +107,12 @@ class DocsController(Controller):
             raise NotFoundException()
         return _file((resources.files("litestar_offline_docs") / "static" / name).read_bytes(), _ASSETS[name])
 
-    @get("/docs/reference")
+    @get("/docs/reference", opt=PAGE)
     async def reference(self, document: NamedDependency[bytes]) -> Response[str]:
         """Every call on one page, without a script."""
         return page("moviehub API reference", _reference(msgspec.json.decode(document)))
 
-    @get("/problems")
+    @get("/problems", opt=PAGE)
     async def problems(self) -> Response[str]:
         """Every problem type."""
         rows = "".join(
@@ -121,7 +124,7 @@ class DocsController(Controller):
             "Problems", f"<h1>Problems</h1><table><tr><th>status</th><th>type</th><th>title</th></tr>{rows}</table>"
         )
 
-    @get("/problems/{slug:str}")
+    @get("/problems/{slug:str}", opt=PAGE)
     async def problem(self, request: AnyRequest) -> Response[str]:
         """What one problem type means."""
         error = known_problems().get(request.path_params["slug"])

@@ -1,7 +1,5 @@
 """Favourites over HTTP."""
 
-from datetime import datetime
-
 import msgspec
 from litestar import Controller, Response, delete, get, post
 from litestar.di import NamedDependency
@@ -9,7 +7,7 @@ from litestar.di import NamedDependency
 from moviehub.application.favorites import AddFavorite, ListFavorites, RemoveFavorite
 from moviehub.domain.movies import MarkedMovie
 from moviehub.entrypoints.http.auth import SignedInRequest
-from moviehub.entrypoints.http.calls import MessageOut, answer, call, nothing
+from moviehub.entrypoints.http.calls import Instant, MessageOut, answer, call, nothing
 from moviehub.entrypoints.http.inputs import Query, path_id
 from moviehub.entrypoints.http.movies import MovieOut, movie_out, own_headers
 from moviehub.entrypoints.http.pages import PAGE_RULES, PageIn, PageOut, envelope
@@ -20,7 +18,7 @@ class FavoriteOut(msgspec.Struct):
 
     id: int
     movie: MovieOut
-    created_at: datetime
+    created_at: Instant
 
 
 def favorite_out(marked: MarkedMovie) -> FavoriteOut:

@@ -21,12 +21,12 @@ class HealthController(Controller):
 
     tags = ["Operation"]
 
-    @get("/health/live", opt=call(auth="none", answers={200: HealthOut}))
+    @get("/health/live", opt=call(auth="none", answers={200: HealthOut}, tagged=False))
     async def live(self) -> Response[bytes]:
         """Tell that this worker runs."""
         return answer(HealthOut("ok", {}))
 
-    @get("/health/ready", opt=call(auth="none", answers={200: HealthOut, 503: HealthOut}))
+    @get("/health/ready", opt=call(auth="none", answers={200: HealthOut, 503: HealthOut}, tagged=False))
     async def ready(self, checks: NamedDependency[tuple[Check, ...]]) -> Response[bytes]:
         """Tell whether the service can do its work, and which parts of it are ill."""
         findings = await examine(checks)
@@ -35,7 +35,7 @@ class HealthController(Controller):
             return answer(health, 503, {"cache-control": "no-store", "retry-after": "5"})
         return answer(health)
 
-    @get("/metrics")
+    @get("/metrics", opt=call(auth="none", answers={200: "text/plain"}, tagged=False))
     async def metrics(self, metrics: NamedDependency[Metrics]) -> Response[bytes]:
         """Numbers for Prometheus."""
         media_type, text = metrics.exposition()

@@ -21,8 +21,17 @@ Check = Callable[[Mapping[str, Any]], Iterable[FieldError]]
 AnyRequest = Request[Any, Any, Any]
 
 LARGEST_ID = 2**63 - 1
+LARGEST_NUMBER = 10**18 - 1
 MOST_NAMED = 20
 """At most so many faults are told of one request."""
+
+# What OpenAPI tells of texts; the rules themselves are the domain's.
+LINE = r"^[^\x00-\x1f\x7f-\x9f]*$"
+"""No control character."""
+WORDS = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
+"""No control character, and something that is no space."""
+LINES = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*$"
+"""No control character but tabs and line breaks."""
 
 _KINDS: dict[Any, str] = {
     int: "an integer",

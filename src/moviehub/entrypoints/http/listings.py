@@ -11,7 +11,7 @@ from moviehub.domain.listings import Found, Listing, Popular, Provenance, TopRat
 from moviehub.entrypoints.http.auth import PublicRequest, viewer_id
 from moviehub.entrypoints.http.calls import answer, call
 from moviehub.entrypoints.http.exchange import exchange_of
-from moviehub.entrypoints.http.inputs import Query, path_id
+from moviehub.entrypoints.http.inputs import WORDS, Query, path_id
 from moviehub.entrypoints.http.movies import RULES, FilterIn, MovieOut, cache_headers, clock_of, movie_out
 from moviehub.entrypoints.http.pages import PAGE_RULES, PageIn, PageOut, envelope
 
@@ -35,7 +35,7 @@ class TrendingIn(PageIn, frozen=True):
 class SearchIn(FilterIn, kw_only=True, frozen=True):
     """Which words, and which of the hits."""
 
-    q: Annotated[str, Meta(extra_json_schema={"minLength": 1, "maxLength": 200})]
+    q: Annotated[str, Meta(extra_json_schema={"maxLength": 200, "pattern": WORDS})]
 
 
 DISCOVER = Query(DiscoverIn, PAGE_RULES)

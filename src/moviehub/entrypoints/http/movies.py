@@ -1,7 +1,7 @@
 """Films over HTTP: lists from the catalogue, the hub's own list, details, recommendations and genres."""
 
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import date
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -20,15 +20,16 @@ from moviehub.application.ports import Clock
 from moviehub.domain import movies as domain
 from moviehub.domain.movies import MarkedMovie, MovieFilter
 from moviehub.entrypoints.http.auth import PublicRequest, viewer_id
-from moviehub.entrypoints.http.calls import answer, call
+from moviehub.entrypoints.http.calls import Instant, answer, call
 from moviehub.entrypoints.http.exchange import exchange_of
-from moviehub.entrypoints.http.inputs import AnyRequest, Query, path_id
+from moviehub.entrypoints.http.inputs import LINE, AnyRequest, Query, path_id
 from moviehub.entrypoints.http.pages import PAGE_RULES, PageIn, PageOut, envelope
 
 IMAGES = "https://image.tmdb.org/t/p/"
 
 Year = Annotated[int, Meta(extra_json_schema={"minimum": 1870, "maximum": 2200})]
 Vote = Annotated[float, Meta(extra_json_schema={"minimum": 0, "maximum": 10})]
+Language = Annotated[str, Meta(extra_json_schema={"minLength": 1, "maxLength": 35, "pattern": LINE})]
 Ordering = Literal[
     "popularity",
     "-popularity",
@@ -48,7 +49,7 @@ class UserRatingOut(msgspec.Struct):
 
     rating: int
     review: str | None
-    created_at: datetime
+    created_at: Instant
 
 
 class MovieOut(msgspec.Struct):
@@ -70,8 +71,8 @@ class MovieOut(msgspec.Struct):
     genre_ids: Sequence[int]
     is_favorite: bool
     user_rating: UserRatingOut | None
-    created_at: datetime
-    updated_at: datetime
+    created_at: Instant
+    updated_at: Instant
 
 
 class GenreOut(msgspec.Struct):
@@ -134,11 +135,11 @@ class FilterIn(PageIn, frozen=True):
     """Which films, in which order; of several genres or languages any will do."""
 
     genre: tuple[int, ...] = ()
-    language: tuple[str, ...] = ()
+    language: tuple[Language, ...] = ()
     release_year: Year | None = None
     min_rating: Vote | None = None
     max_rating: Vote | None = None
-    min_popularity: Annotated[float, Meta(extra_json_schema={"minimum": 0})] | None = None
+    min_popularity: Annotated[float, Meta(extra_json_schema={"minimum": 0, "maximum": 1e9})] | None = None
     ordering: Ordering | None = None
 
     def filter(self, search: str = "") -> MovieFilter:
@@ -158,7 +159,7 @@ class FilterIn(PageIn, frozen=True):
 class ListIn(FilterIn, frozen=True):
     """Which of the hub's own films; `search` is sought in the title."""
 
-    search: Annotated[str, Meta(extra_json_schema={"maxLength": 200})] = ""
+    search: Annotated[str, Meta(extra_json_schema={"maxLength": 200, "pattern": LINE})] = ""
 
 
 RULES = {**PAGE_RULES, **domain.RULES, "language": domain.check_language}

@@ -10,17 +10,23 @@ from litestar import Litestar
 from litestar.routes import HTTPRoute
 
 from moviehub import __version__
+from moviehub.domain.pages import MOST_PER_PAGE
 from moviehub.entrypoints.http.calls import Call
+from moviehub.entrypoints.http.inputs import LARGEST_ID, LARGEST_NUMBER
 from moviehub.entrypoints.http.problems import MEDIA_TYPE, ProblemOut
 
 ATTRIBUTION = "This product uses the TMDB API but is not endorsed or certified by TMDB."
-_REF = "#/components/schemas/{name}"
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 _DESCRIPTION = f"""A movie catalogue backed by TMDb, with accounts, favourites, ratings and reviews.
 
-Every path answers with and without its trailing slash, and under `/api/v1` as under `/api`. Every `GET` answers `HEAD`.
-Errors are problem documents (RFC 9457); their `type` leads to an explanation. {ATTRIBUTION}"""
+Every path answers with and without its trailing slash, and under `/api/v1` as under `/api`. Every `GET` answers `HEAD`
+too, with the same headers and no body. Numbers in a query are written plainly, without exponents; a parameter that is
+not known is ignored, a field of a body that is not known is refused.
+
+Errors are problem documents (RFC 9457); their `type` leads to an explanation. Besides those that each call lists, any
+call may answer 405 with `Allow`, 414 to a target over 8 KiB, and 400 or 431 to headers that are malformed or over
+32 KiB. {ATTRIBUTION}"""
 
 _REFUSALS = {
     400: "Something in the request is not acceptable; `errors` names every field at fault",
@@ -29,10 +35,36 @@ _REFUSALS = {
     404: "There is no such thing or page, or it is somebody else's",
     413: "The body is larger than 64 KiB",
     415: "The body is of a kind that is not read here",
+    429: "Too many requests; try again after `Retry-After` seconds",
     503: "Nothing true can be said now; try again after `Retry-After` seconds",
 }
-_WWW_AUTHENTICATE = {"WWW-Authenticate": {"schema": {"type": "string"}, "required": True}}
-_RETRY_AFTER = {"Retry-After": {"schema": {"type": "string"}, "required": True}}
+
+
+def _header(description: str, **schema: Any) -> dict[str, Any]:
+    return {"description": description, "required": True, "schema": schema or {"type": "string"}}
+
+
+_HEADERS = {
+    "Age": _header("How old the answer is, in seconds.", type="integer", minimum=0),
+    "Cache-Control": _header("Who may keep the answer, and for how long (RFC 9111)."),
+    "Cache-Status": _header("Where the list came from (RFC 9211); a negative `ttl` is that of a stale answer."),
+    "ETag": _header("What `If-None-Match` takes.", type="string", pattern='^"[0-9a-f]{32}(-gzip)?"$'),
+    "Retry-After": _header("After how many seconds to try again.", type="integer", minimum=1),
+    "Vary": _header("What the answer depends on besides the target."),
+    "WWW-Authenticate": _header("`Bearer`, and what is wrong with the token if there is one (RFC 6750)."),
+    "X-Request-ID": _header(
+        "The request's own id if it has a sane one, else a new one; logs and problems name it.",
+        type="string",
+        pattern="^[A-Za-z0-9._-]{1,128}$",
+    ),
+}
+_IF_NONE_MATCH = {
+    "name": "If-None-Match",
+    "in": "header",
+    "required": False,
+    "description": "An `ETag` that the caller has: answered with 304 while it is still good.",
+    "schema": {"type": "string"},
+}
 
 
 def build(app: Litestar) -> dict[str, Any]:
@@ -41,15 +73,16 @@ def build(app: Litestar) -> dict[str, Any]:
     shapes: dict[Any, None] = {ProblemOut: None}
     bodies = set()
     for _, _, _, call in operations:
-        shapes.update((shape, None) for shape in call.answers.values() if shape is not None)
+        shapes.update((shape, None) for shape in call.answers.values() if not isinstance(shape, str | None))
         if call.body:
             shapes[call.body.shape] = None
             bodies.add(call.body.shape.__name__)
-    refs, components = msgspec.json.schema_components(shapes, ref_template=_REF)
+    refs, components = msgspec.json.schema_components(shapes, ref_template="#/components/schemas/{name}")
     names = dict(zip(shapes, refs, strict=True))
     for name in bodies:
         components[name]["additionalProperties"] = False
     components["ProblemOut"]["properties"]["type"]["format"] = "uri-reference"
+    components["ProblemOut"]["properties"]["instance"]["format"] = "uri-reference"
     paths: dict[str, dict[str, Any]] = {}
     for path, method, handler, call in operations:
         paths.setdefault(path, {})[method.lower()] = _operation(path, method, handler, call, names)
@@ -65,6 +98,7 @@ def build(app: Litestar) -> dict[str, Any]:
         "paths": dict(sorted(paths.items())),
         "components": {
             "schemas": dict(sorted(components.items())),
+            "headers": _HEADERS,
             "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
         },
     }
@@ -100,19 +134,46 @@ def _operation(path: str, method: str, handler: Any, call: Call, names: dict[Any
         if call.body.form:
             content["application/x-www-form-urlencoded"] = content["application/json"]
         operation["requestBody"] = {"required": True, "content": content}
+    responses = operation["responses"]
     for status, shape in call.answers.items():
-        told: dict[str, Any] = {"description": HTTPStatus(status).phrase}
-        if shape is not None:
-            told["content"] = {"application/json": {"schema": names[shape]}}
-        operation["responses"][str(status)] = told
-    for status in sorted(_refusals(path, call)):
-        operation["responses"][str(status)] = {
-            "description": _REFUSALS[status],
-            "content": {MEDIA_TYPE: {"schema": names[ProblemOut]}},
-            **({"headers": _WWW_AUTHENTICATE} if status == 401 else {}),
-            **({"headers": _RETRY_AFTER} if status == 503 else {}),
-        }
+        headers = _caching_headers(path, method, call, shape)
+        responses[str(status)] = _response(status, HTTPStatus(status).phrase, _content(shape, names), *headers)
+        if "ETag" in headers:
+            operation["parameters"].append(_IF_NONE_MATCH)
+            responses["304"] = _response(304, "What the caller has is still good", {}, *headers)
+    for status in sorted(_refusals(path, call) - call.answers.keys()):
+        responses[str(status)] = _response(status, _REFUSALS[status], {MEDIA_TYPE: {"schema": names[ProblemOut]}})
     return operation
+
+
+def _content(shape: Any, names: dict[Any, Any]) -> dict[str, Any]:
+    if isinstance(shape, str):
+        return {shape: {"schema": {}}}
+    return {} if shape is None else {"application/json": {"schema": names[shape]}}
+
+
+def _caching_headers(path: str, method: str, call: Call, shape: Any) -> set[str]:
+    headers = set()
+    if method == "GET" and call.tagged:
+        headers.add("ETag")
+        if path.startswith("/api"):
+            headers.add("Age")
+        if "source" in getattr(shape, "__struct_fields__", ()):
+            headers.add("Cache-Status")
+    return headers
+
+
+def _response(status: int, description: str, content: dict[str, Any], *more: str) -> dict[str, Any]:
+    headers = {"Cache-Control", "Vary", "X-Request-ID", *more}
+    if status == 401:
+        headers.add("WWW-Authenticate")
+    if status in (429, 503):
+        headers.add("Retry-After")
+    return {
+        "description": description,
+        "headers": {name: {"$ref": f"#/components/headers/{name}"} for name in sorted(headers)},
+        **({"content": content} if content else {}),
+    }
 
 
 def _name(path: str, method: str) -> str:
@@ -122,7 +183,11 @@ def _name(path: str, method: str) -> str:
 
 def _refusals(path: str, call: Call) -> set[int]:
     """The statuses that follow from what a call takes, and its own."""
-    found = {*call.refusals, 400, 503}
+    found = set(call.refusals)
+    if path.startswith("/api"):
+        found.add(503)
+    if call.body or call.query:
+        found.add(400)
     if call.auth != "none":
         found.add(401)
     if call.body:
@@ -133,13 +198,9 @@ def _refusals(path: str, call: Call) -> set[int]:
 
 
 def _path_parameters(path: str) -> list[dict[str, Any]]:
+    number = {"type": "integer", "minimum": 1, "maximum": LARGEST_ID}
     return [
-        {
-            "name": name,
-            "in": "path",
-            "required": True,
-            "schema": {"type": "integer", "minimum": 1, "maximum": 2**63 - 1},
-        }
+        {"name": name, "in": "path", "required": True, "schema": number if name.endswith("_id") else {"type": "string"}}
         for name in re.findall(r"{(\w+)}", path)
     ]
 
@@ -154,9 +215,15 @@ def _query_parameters(call: Call) -> list[dict[str, Any]]:
             schema = next(choice for choice in schema["anyOf"] if choice.get("type") != "null")
         if schema.get("enum"):
             schema["enum"] = [choice for choice in schema["enum"] if choice is not None]
-        if field.name in ("page", "page_size"):
-            schema = {"type": "integer", "minimum": 1, "maximum": 100 if field.name == "page_size" else 2**31}
+        if schema.get("type") == "integer":
+            schema.setdefault("maximum", MOST_PER_PAGE if field.name == "page_size" else LARGEST_NUMBER)
+            schema.setdefault("minimum", 1)
         if not field.required and isinstance(field.default, int | str) and field.default:
             schema["default"] = field.default
-        parameters.append({"name": field.name, "in": "query", "required": field.required, "schema": schema})
+        parameter = {"name": field.name, "in": "query", "required": field.required, "schema": schema}
+        if schema.get("type") == "array":  # given once for each
+            parameter |= {"style": "form", "explode": True}
+        if others := [alias for alias, name in call.query.aliases.items() if name == field.name]:
+            parameter["description"] = f"Also taken under the name `{'`, `'.join(others)}`."
+        parameters.append(parameter)
     return parameters

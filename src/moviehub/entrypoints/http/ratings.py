@@ -1,7 +1,6 @@
 """Ratings and reviews over HTTP."""
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Annotated
 
 import msgspec
@@ -14,13 +13,13 @@ from moviehub.application.ratings import ListRatings, ListReviews, RateMovie, Re
 from moviehub.domain.movies import MarkedMovie
 from moviehub.domain.ratings import LONGEST_REVIEW, RULES
 from moviehub.entrypoints.http.auth import PublicRequest, SignedInRequest
-from moviehub.entrypoints.http.calls import answer, call, nothing
-from moviehub.entrypoints.http.inputs import Body, Query, path_id
+from moviehub.entrypoints.http.calls import Instant, answer, call, nothing
+from moviehub.entrypoints.http.inputs import LINES, Body, Query, path_id
 from moviehub.entrypoints.http.movies import MovieOut, movie_out, own_headers
 from moviehub.entrypoints.http.pages import PAGE_RULES, PageIn, PageOut, envelope
 
 Score = Annotated[int, Meta(extra_json_schema={"minimum": 1, "maximum": 10})]
-ReviewText = Annotated[str, Meta(extra_json_schema={"maxLength": LONGEST_REVIEW})]
+ReviewText = Annotated[str, Meta(extra_json_schema={"maxLength": LONGEST_REVIEW, "pattern": LINES})]
 
 
 class RatingIn(msgspec.Struct):
@@ -44,8 +43,8 @@ class RatingOut(msgspec.Struct):
     movie: MovieOut
     rating: int
     review: str | None
-    created_at: datetime
-    updated_at: datetime
+    created_at: Instant
+    updated_at: Instant
 
 
 class ReviewOut(msgspec.Struct):
@@ -54,7 +53,7 @@ class ReviewOut(msgspec.Struct):
     username: str
     rating: int
     review: str
-    updated_at: datetime
+    updated_at: Instant
 
 
 def rating_out(marked: MarkedMovie) -> RatingOut:

@@ -1,6 +1,5 @@
 """Tokens and sessions over HTTP."""
 
-from datetime import datetime
 from typing import Literal
 
 import msgspec
@@ -18,7 +17,7 @@ from moviehub.application.sessions import (
     VerifyToken,
 )
 from moviehub.entrypoints.http.auth import PublicRequest, SignedInRequest
-from moviehub.entrypoints.http.calls import answer, call, nothing
+from moviehub.entrypoints.http.calls import Instant, answer, call, nothing
 from moviehub.entrypoints.http.exchange import exchange_of
 from moviehub.entrypoints.http.inputs import Body, Query, path_id
 from moviehub.entrypoints.http.pages import PAGE_RULES, PageIn, PageOut, envelope
@@ -74,8 +73,8 @@ class SessionOut(msgspec.Struct):
     """One sign-in: `client` is what the program called itself, `current` whether this request belongs to it."""
 
     id: int
-    created_at: datetime
-    last_used_at: datetime
+    created_at: Instant
+    last_used_at: Instant
     client: str
     address: str
     current: bool
@@ -139,7 +138,7 @@ class SessionsController(Controller):
     path = "/api/auth/sessions"
     tags = ["Sessions"]
 
-    @get("/", opt=call(query=PAGE, answers={200: PageOut[SessionOut]}, refusals=(404,)))
+    @get("/", opt=call(query=PAGE, answers={200: PageOut[SessionOut]}, refusals=(404,), tagged=False))
     async def list_mine(
         self, request: SignedInRequest, list_sessions: NamedDependency[ListSessions]
     ) -> Response[bytes]:

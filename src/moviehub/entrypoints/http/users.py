@@ -1,7 +1,6 @@
 """Accounts over HTTP."""
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Annotated, Any
 
 import msgspec
@@ -14,14 +13,23 @@ from moviehub.application.users import ChangePassword, DeleteAccount, Register, 
 from moviehub.domain.errors import FieldError, Invalid
 from moviehub.domain.users import RULES, User, check_account
 from moviehub.entrypoints.http.auth import SignedInRequest
-from moviehub.entrypoints.http.calls import answer, call, nothing
-from moviehub.entrypoints.http.inputs import Body
+from moviehub.entrypoints.http.calls import Instant, answer, call, nothing
+from moviehub.entrypoints.http.inputs import LINE, LINES, Body
 
-Name = Annotated[str, Meta(extra_json_schema={"maxLength": 150})]
-Bio = Annotated[str, Meta(extra_json_schema={"maxLength": 2000})]
-Picture = Annotated[str, Meta(extra_json_schema={"maxLength": 500}, description="An https URL; nobody fetches it.")]
-Email = Annotated[str, Meta(extra_json_schema={"maxLength": 254})]
-Password = Annotated[str, Meta(extra_json_schema={"minLength": 8, "maxLength": 256})]
+Name = Annotated[str, Meta(extra_json_schema={"maxLength": 150, "pattern": LINE})]
+Bio = Annotated[str, Meta(extra_json_schema={"maxLength": 2000, "pattern": LINES})]
+Picture = Annotated[
+    str,
+    Meta(
+        extra_json_schema={
+            "maxLength": 500,
+            "pattern": r"^(https://[\w.-]+(:[1-9][0-9]{0,3})?([/?#][^\s\x00-\x1f\x7f-\x9f]*)?)?$",
+        },
+        description="An https URL; nobody fetches it.",
+    ),
+]
+Email = Annotated[str, Meta(extra_json_schema={"maxLength": 254, "format": "email"})]
+Password = Annotated[str, Meta(extra_json_schema={"minLength": 8, "maxLength": 256, "pattern": LINE})]
 
 
 class RegistrationIn(msgspec.Struct, kw_only=True):
@@ -29,7 +37,10 @@ class RegistrationIn(msgspec.Struct, kw_only=True):
 
     username: Annotated[
         str,
-        Meta(extra_json_schema={"minLength": 3, "maxLength": 150}, description="Letters, digits and @ . + - _"),
+        Meta(
+            extra_json_schema={"minLength": 3, "maxLength": 150, "pattern": r"^[\p{L}\p{Nd}@.+_-]*$"},
+            description="Letters, digits and @ . + - _",
+        ),
     ]
     email: Email
     password: Password
@@ -73,8 +84,8 @@ class UserOut(msgspec.Struct, kw_only=True):
     last_name: str
     bio: str | None
     profile_picture: str | None
-    created_at: datetime
-    updated_at: datetime
+    created_at: Instant
+    updated_at: Instant
     is_staff: bool | UnsetType = UNSET
     is_superuser: bool | UnsetType = UNSET
 
@@ -122,7 +133,7 @@ class UsersController(Controller):
         user = await register(**msgspec.structs.asdict(given))
         return answer(UserMessageOut("User registered successfully.", user_out(user)), 201)
 
-    @get("/me", opt=call(answers={200: UserOut}))
+    @get("/me", opt=call(answers={200: UserOut}, tagged=False))
     async def me(self, request: SignedInRequest) -> Response[bytes]:
         """Show the caller's account."""
         return answer(user_out(request.user.user))

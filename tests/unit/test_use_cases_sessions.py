@@ -1,0 +1,137 @@
+"""What people can do with their sessions, without HTTP."""
+
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from moviehub.adapters.memory.passwords import MemoryPasswords
+from moviehub.application.sessions import Grant
+from moviehub.domain.pages import PageRequest
+from moviehub.domain.sessions import BadCredentials, BadToken, SessionNotFound
+from moviehub.entrypoints.harness import Harness, harness
+
+PHRASE, ANOTHER = "correct horse battery", "another good phrase"
+
+
+async def signed_in(hub: Harness) -> Grant:
+    await hub.register(username="alice", email="alice@example.org", password=PHRASE)
+    grant: Grant = await hub.sign_in(login="alice", password=PHRASE)
+    return grant
+
+
+class OldPasswords(MemoryPasswords):
+    """Finds every hash out of date."""
+
+    def is_current(self, password_hash: str) -> bool:
+        return False
+
+    async def verify(self, password: str, password_hash: str | None) -> bool:
+        return await MemoryPasswords().verify(password, password_hash)
+
+
+async def test_a_hash_that_is_out_of_date_is_renewed_at_log_in() -> None:
+    async with harness() as hub:
+        old = (await signed_in(hub)).user
+        await replace(hub.sign_in, passwords=OldPasswords())(login="alice", password=PHRASE)
+        async with hub.container.storage().reading() as uow:
+            new = await uow.users.get(old.id)
+        assert new.password_hash != old.password_hash
+        assert new.updated_at == old.updated_at  # nothing that anybody sees has changed
+        await hub.sign_in(login="alice", password=PHRASE)
+
+
+async def test_a_password_changed_while_we_were_hashing_opens_no_session() -> None:
+    async with harness() as hub:
+        await signed_in(hub)
+
+        class Slow(MemoryPasswords):
+            async def verify(self, password: str, password_hash: str | None) -> bool:
+                right = await super().verify(password, password_hash)
+                await hub.set_password(login="alice", password=ANOTHER)
+                return right
+
+        with pytest.raises(BadCredentials):
+            await replace(hub.sign_in, passwords=Slow())(login="alice", password=PHRASE)
+
+
+async def test_an_account_that_is_switched_off_lets_nobody_in() -> None:
+    async with harness() as hub:
+        grant = await signed_in(hub)
+        async with hub.container.storage().transaction() as uow:
+            await uow.users.save(replace(await uow.users.get(grant.user.id), is_active=False))
+        with pytest.raises(BadCredentials):
+            await hub.sign_in(login="alice", password=PHRASE)
+        for refused in (
+            hub.authenticate(access=grant.access),
+            hub.refresh_session(refresh=grant.refresh),
+            hub.verify_token(token=grant.access),
+            hub.verify_token(token=grant.refresh),
+        ):
+            with pytest.raises(BadToken):
+                await refused
+
+
+async def test_ten_who_refresh_at_once_get_one_and_the_same_successor() -> None:
+    async with harness() as hub:
+        grant = await signed_in(hub)
+        hub.clock.advance(seconds=5)
+        grants = await asyncio.gather(*(hub.refresh_session(refresh=grant.refresh) for _ in range(10)))
+        assert len({each.refresh for each in grants}) == 1
+        for each in grants:
+            assert (await hub.authenticate(access=each.access)).user.username == "alice"
+
+
+async def test_reuse_ends_the_session_though_the_answer_is_a_refusal() -> None:
+    async with harness() as hub:
+        first = await signed_in(hub)
+        second = await hub.refresh_session(refresh=first.refresh)
+        hub.clock.advance(seconds=11)
+        with pytest.raises(BadToken):
+            await hub.refresh_session(refresh=first.refresh)
+        with pytest.raises(BadToken):
+            await hub.authenticate(access=second.access)
+        assert (await hub.list_sessions(user_id=first.user.id, page=PageRequest())).total == 0
+
+
+async def test_reuse_of_one_session_ends_no_other() -> None:
+    async with harness() as hub:
+        first = await signed_in(hub)
+        other = await hub.sign_in(login="alice", password=PHRASE)
+        await hub.refresh_session(refresh=first.refresh)
+        hub.clock.advance(seconds=11)
+        with pytest.raises(BadToken):
+            await hub.refresh_session(refresh=first.refresh)
+        await hub.authenticate(access=other.access)
+
+
+async def test_a_session_ends_after_ninety_days_however_often_it_is_used() -> None:
+    async with harness() as hub:
+        grant = await signed_in(hub)
+        for _ in range(89):
+            hub.clock.advance(timedelta(days=1))
+            grant = await hub.refresh_session(refresh=grant.refresh)
+        hub.clock.advance(timedelta(days=1))
+        with pytest.raises(BadToken):
+            await hub.refresh_session(refresh=grant.refresh)
+        with pytest.raises(BadToken):
+            await hub.authenticate(access=grant.access)
+
+
+async def test_an_expired_session_is_not_listed_and_cannot_be_ended() -> None:
+    async with harness() as hub:
+        grant = await signed_in(hub)
+        session = (await hub.authenticate(access=grant.access)).session
+        hub.clock.advance(timedelta(days=30))
+        assert (await hub.list_sessions(user_id=grant.user.id, page=PageRequest())).items == ()
+        with pytest.raises(SessionNotFound):
+            await hub.end_session(user_id=grant.user.id, session_id=session.id)
+
+
+async def test_what_a_program_calls_itself_is_cut() -> None:
+    async with harness() as hub:
+        await signed_in(hub)
+        grant = await hub.sign_in(login="alice", password=PHRASE, client="x" * 1_000, address="192.0.2.1")
+        session = (await hub.authenticate(access=grant.access)).session
+        assert (session.client, session.address) == ("x" * 200, "192.0.2.1")

@@ -1,0 +1,98 @@
+"""What people can do with their account, without HTTP."""
+
+import pytest
+
+from moviehub.domain.errors import Invalid
+from moviehub.domain.pages import PageRequest
+from moviehub.domain.sessions import BadCredentials, BadToken
+from moviehub.domain.users import Taken, User, UserNotFound, WrongPassword
+from moviehub.entrypoints.harness import Harness, harness
+
+PHRASE, ANOTHER = "correct horse battery", "another good phrase"
+
+
+async def alice_of(hub: Harness, **more: object) -> User:
+    user: User = await hub.register(username="alice", email="alice@example.org", password=PHRASE, **more)
+    return user
+
+
+async def test_a_password_is_kept_as_a_hash_alone() -> None:
+    async with harness() as hub:
+        alice = await alice_of(hub)
+        assert PHRASE not in repr(alice)
+        assert await hub.container.passwords().verify(PHRASE, alice.password_hash)
+
+
+async def test_nobody_becomes_staff_by_registering() -> None:
+    async with harness() as hub:
+        alice = await alice_of(hub, is_staff=True)
+        assert (alice.is_staff, alice.is_superuser) == (False, False)
+        root = await hub.register(username="root", email="r@example.org", password=PHRASE, is_superuser=True)
+        assert (root.is_staff, root.is_superuser) == (True, True)
+
+
+async def test_a_refused_registration_leaves_nothing() -> None:
+    async with harness() as hub:
+        await alice_of(hub)
+        with pytest.raises(Taken):
+            await hub.register(username="bob", email="ALICE@example.org", password=PHRASE)
+        await hub.register(username="bob", email="bob@example.org", password=PHRASE)
+
+
+async def test_an_operator_sets_a_password_and_every_session_ends() -> None:
+    async with harness() as hub:
+        await alice_of(hub)
+        grant = await hub.sign_in(login="alice", password=PHRASE)
+        await hub.set_password(login="alice@example.org", password=ANOTHER)
+        with pytest.raises(BadToken):
+            await hub.authenticate(access=grant.access)
+        with pytest.raises(BadCredentials):
+            await hub.sign_in(login="alice", password=PHRASE)
+        await hub.sign_in(login="alice", password=ANOTHER)
+
+
+async def test_an_operator_sets_no_bad_password_and_no_strangers() -> None:
+    async with harness() as hub:
+        await alice_of(hub)
+        with pytest.raises(Invalid):
+            await hub.set_password(login="alice", password="Alice is me")
+        with pytest.raises(UserNotFound):
+            await hub.set_password(login="bob", password=ANOTHER)
+
+
+async def test_a_wrong_password_proves_nothing() -> None:
+    async with harness() as hub:
+        alice = await alice_of(hub)
+        with pytest.raises(WrongPassword, match="current_password"):
+            await hub.change_password(user_id=alice.id, current_password=ANOTHER, new_password=ANOTHER)
+        with pytest.raises(WrongPassword, match="password"):
+            await hub.delete_account(user_id=alice.id, password=ANOTHER)
+        await hub.sign_in(login="alice", password=PHRASE)
+
+
+async def test_the_same_password_in_another_normal_form_is_the_same() -> None:
+    async with harness() as hub:
+        alice = await hub.register(username="alice", email="a@example.org", password="caf\u00e9 au lait")
+        await hub.sign_in(login="alice", password="cafe\u0301 au lait")
+        await hub.delete_account(user_id=alice.id, password="cafe\u0301 au lait")
+
+
+async def test_a_deleted_account_takes_its_own_things_along_and_nobody_elses() -> None:
+    async with harness() as hub:
+        alice = await alice_of(hub)
+        bob = await hub.register(username="bob", email="bob@example.org", password=PHRASE)
+        grant = await hub.sign_in(login="bob", password=PHRASE)
+        await hub.delete_account(user_id=alice.id, password=PHRASE)
+        with pytest.raises(BadToken):
+            await hub.add_favorite(user_id=alice.id, movie_id=1)
+        assert (await hub.authenticate(access=grant.access)).user == bob
+        assert (await hub.list_sessions(user_id=bob.id, page=PageRequest())).total == 1
+
+
+async def test_a_profile_that_did_not_change_in_the_database_did_not_change() -> None:
+    async with harness() as hub:
+        alice = await alice_of(hub, bio="Hello")
+        with pytest.raises(Invalid, match="email"):
+            await hub.update_profile(user_id=alice.id, bio="Bye", email="nowhere")
+        changed = await hub.update_profile(user_id=alice.id, first_name="Ada")
+        assert (changed.bio, changed.first_name, changed.password_hash) == ("Hello", "Ada", alice.password_hash)
