@@ -86,8 +86,10 @@ async def test_the_document_is_valid_openapi_3_1(api: Api) -> None:
 
 async def test_every_reference_leads_somewhere_and_every_schema_is_used(api: Api) -> None:
     told = await document(api)
-    names = {part["$ref"].removeprefix("#/components/schemas/") for part in parts(told) if "$ref" in part}
-    assert names == told["components"]["schemas"].keys()
+    referred = {part["$ref"] for part in parts(told) if "$ref" in part}
+    assert referred == {
+        f"#/components/{kind}/{name}" for kind in ("schemas", "headers") for name in told["components"][kind]
+    }
 
 
 async def test_operations_have_names_of_their_own_and_words(api: Api) -> None:

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from typing import Generic, TypeVar
 
+from moviehub.domain.errors import Unavailable
+
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
 
@@ -39,9 +41,12 @@ class Batch(Generic[T]):
                 try:
                     found = await self._fetch(list(asked))
                 except BaseException as failure:
-                    # Those who wait for their turn are told as well: else they would wait out a dead database twice.
-                    self._fail([asked, self._waiting], failure)
-                    self._waiting = {}
+                    failed = [asked]
+                    if isinstance(failure, Unavailable) or not isinstance(failure, Exception):
+                        # Those who wait for their turn are told as well: else they would wait out a dead database twice.
+                        failed.append(self._waiting)
+                        self._waiting = {}
+                    self._fail(failed, failure)
                     if not isinstance(failure, Exception):
                         raise
                 else:
