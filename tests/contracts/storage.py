@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from moviehub.application.ports import Storage
+from moviehub.domain.errors import Invalid
 from moviehub.domain.movies import Movie, MovieDetail, MovieFacts
 from moviehub.domain.pages import Page, PageRequest
 from moviehub.domain.ratings import Opinion, Score
@@ -178,6 +179,40 @@ class StorageContract:
                 await uow.users.add(new_user("ada"), NOW)
             with pytest.raises(TypeError):
                 await uow.movies.remember([facts(1)], NOW)
+
+    async def test_work_of_one_call_is_kept(self, storage: Storage) -> None:
+        async with storage.autocommit() as uow:
+            user = await uow.users.add(new_user("ada"), NOW)
+        async with storage.autocommit() as uow:
+            (movie,) = await uow.movies.remember([facts(1)], NOW)
+        async with storage.autocommit() as uow:
+            assert await uow.favorites.add(user.id, movie.id, NOW)
+        async with storage.autocommit() as uow:
+            marked, is_new = await uow.ratings.save(user.id, movie.id, Opinion(score=3), NOW)
+        async with storage.reading() as uow:
+            assert is_new
+            assert await uow.movies.marks(user.id, [movie.id]) == {movie.id: marked.mark}
+
+    async def test_of_a_call_that_fails_nothing_is_kept(self, storage: Storage) -> None:
+        with pytest.raises(Invalid):
+            async with storage.autocommit() as uow:
+                await uow.movies.remember([facts(1), facts(2, title="nul\0")], NOW)
+        async with storage.reading() as uow:
+            assert await uow.movies.find_by_tmdb(1) is None
+
+    async def test_of_many_single_calls_at_once_none_is_lost(self, storage: Storage) -> None:
+        user = await register(storage, "ada")
+        told = [facts(number) for number in range(1, 21)]
+
+        async def tell_and_keep(number: int) -> None:
+            async with storage.autocommit() as uow:
+                movies = await uow.movies.remember([*told[number:], *told[:number]], NOW)
+            async with storage.autocommit() as uow:
+                await uow.favorites.add(user.id, movies[0].id, NOW)
+
+        await asyncio.gather(*(tell_and_keep(number) for number in range(20)))
+        async with storage.reading() as uow:
+            assert (await uow.favorites.list(user.id, PageRequest())).total == 20
 
     async def test_many_at_once_who_revise_one_rating_lose_no_revision(self, storage: Storage) -> None:
         user = await register(storage, "ada")

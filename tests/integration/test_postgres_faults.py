@@ -42,6 +42,7 @@ async def blocked(operator: asyncpg.Connection) -> int:
     """The process of the moviehub statement that waits for a lock, as soon as there is one."""
     async with asyncio.timeout(20):
         while True:
+            await operator.execute("SELECT pg_stat_clear_snapshot()")  # in a transaction it would stay as first seen
             pid: int | None = await operator.fetchval(
                 "SELECT pid FROM pg_stat_activity WHERE datname = current_database()"
                 " AND application_name = 'moviehub' AND wait_event_type = 'Lock'"
@@ -171,6 +172,22 @@ async def test_a_write_whose_connection_is_dropped_is_not_done_again(
     assert await read_name(storage, user) == ""
     await write_name(storage, user, "kept")
     assert await read_name(storage, user) == "kept"
+
+
+async def test_a_single_write_whose_connection_is_dropped_is_not_done_again(
+    storage: PostgresStorage, operator: asyncpg.Connection
+) -> None:
+    async def add() -> User:
+        async with storage.autocommit() as uow:
+            return await uow.users.add(new_user("ada"), NOW)
+
+    async with operator.transaction():
+        await operator.execute("LOCK TABLE users IN ACCESS EXCLUSIVE MODE")
+        writing = asyncio.create_task(add())
+        await operator.execute("SELECT pg_terminate_backend($1, 5000)", await blocked(operator))
+    with pytest.raises(Unavailable):
+        await writing
+    assert (await add()).username == "ada"
 
 
 async def test_a_film_that_somebody_else_keeps_at_the_same_moment_comes_back_as_theirs(

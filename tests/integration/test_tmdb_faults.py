@@ -168,8 +168,8 @@ async def test_a_web_page_in_place_of_a_film_does_not_say_that_there_is_none(
         ("-5", 2),
         ("soon", 2),
         ("", 2),
-        (format_datetime(datetime.now(UTC) + timedelta(days=1)), 60),
-        (format_datetime(datetime.now(UTC) - timedelta(days=1)), 1),
+        pytest.param(format_datetime(datetime.now(UTC) + timedelta(days=1)), 60, id="tomorrow"),
+        pytest.param(format_datetime(datetime.now(UTC) - timedelta(days=1)), 1, id="yesterday"),
         ("Wed, 99 Foo 2030 00:00:00 GMT", 2),
     ],
 )

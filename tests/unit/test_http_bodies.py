@@ -171,6 +171,14 @@ async def test_of_a_thousand_faults_twenty_are_named(api: Api) -> None:
     assert len(fields(await api.post(TOKEN, {f"field{number}": 1 for number in range(1_000)}))) == 20
 
 
+async def test_a_field_given_twice_is_named(api: Api) -> None:
+    twice = b'{"username": "alice", "password": "x", "username": "bob"}'
+    assert fields(await api("POST", TOKEN, content=twice, headers=JSON)) == {"username": "repeated"}
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    answer = await api("POST", TOKEN, content=b"username=a&password=x&password=y", headers=form)
+    assert fields(answer) == {"password": "repeated"}
+
+
 async def test_a_name_of_a_field_is_shown_as_far_as_it_is_sane(api: Api) -> None:
     answer = await api.post(TOKEN, {"x" * 10_000: 1, "\u0000<script>": 2, "username": "a", "password": "b"})
     assert fields(answer).keys() == {"x" * 64, "\u0000<script>"}

@@ -196,6 +196,20 @@ async def test_answers_are_as_the_document_says(api: Api) -> None:
             assert name in answer.headers
 
 
+async def test_every_path_answers_in_all_its_forms_the_same_way(api: Api) -> None:
+    await api.knows(film(1), film(2))
+    for path, told in (await document(api))["paths"].items():
+        target = re.sub(r"{\w+_id}", "1", path.replace("{slug}", "no-such-page").replace("{name}", "start.js"))
+        forms = {target.rstrip("/"), target.rstrip("/") + "/"}
+        forms |= {form.replace("/api/", "/api/v1/", 1) for form in forms if path.startswith("/api")}
+        for method in told:
+            answers = [await api(method, form or "/", params={"q": "film"}) for form in sorted(forms)]
+            assert len({answer.status_code for answer in answers}) == 1, (method, path)
+            assert not answers[0].is_redirect
+            if answers[0].status_code == 200 and path not in ("/metrics",):
+                assert len({answer.content for answer in answers}) == 1, path
+
+
 async def test_health_says_how_the_parts_are(api: Api) -> None:
     for path in ("/health/live", "/health/live/"):
         answer = await api.get(path)

@@ -1,12 +1,17 @@
 """What is refused, and how: problem documents, statuses, and the headers that go with them."""
 
-from collections.abc import AsyncIterator
+import json
+import logging
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 
 import pytest
+import structlog
 
 from moviehub.domain.errors import MovieHubError
+from moviehub.entrypoints import logs
 from moviehub.entrypoints.http.problems import known_problems
-from tests.api import Api, api_in_memory, fields, film, problem
+from tests.api import Api, api_in_memory, fields, film, memory_settings, problem
 
 SECURITY = {
     "x-content-type-options": "nosniff",
@@ -250,3 +255,27 @@ async def test_what_breaks_shows_nothing_of_the_inside(api: Api) -> None:
     assert document["detail"] == "Something unexpected went wrong; the request id finds it in the logs."
     assert not any(word in answer.text for word in ("Error:", "Traceback", "vote_average", ".py", "str"))
     assert {name: answer.headers.get(name) for name in SECURITY} == SECURITY
+
+
+@contextmanager
+def logging_as_a_hub_does() -> Iterator[None]:
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
+    try:
+        logs.configure(memory_settings())
+        yield
+    finally:
+        root.handlers[:] = before
+        root.setLevel(level)
+        structlog.reset_defaults()
+
+
+async def test_the_id_of_a_request_leads_to_its_log(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
+    api.catalogue.films = ["no film at all"]
+    secret = "do-not-log-this"
+    headers = {"X-Request-ID": "find-me", "X-Secret": secret}
+    with logging_as_a_hub_does():
+        await api.get(f"/api/movies/top_rated/?token={secret}", headers=headers)
+    lines = capsys.readouterr().err.splitlines()
+    assert {json.loads(line)["request_id"] for line in lines} == {"find-me"}
+    assert secret not in "".join(lines)

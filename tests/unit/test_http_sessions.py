@@ -3,6 +3,8 @@
 from datetime import timedelta
 from typing import Any
 
+import pytest
+
 from tests.api import PASSWORD, Api, api_in_memory, fields, problem
 
 TOKENS = {"access", "refresh", "token_type", "expires_in"}
@@ -204,6 +206,19 @@ async def test_what_a_program_calls_itself_is_kept_without_what_cannot_be_shown(
     tokens = await api.post("/api/auth/token/", body, headers={"User-Agent": b"tab\tb\xfcg \x9b"})
     page = await api.get("/api/auth/sessions/", token=tokens.json()["access"])
     assert {session["client"] for session in page.json()["results"]} == {"tabbüg ", "x" * 200}
+
+
+@pytest.mark.parametrize(
+    ("hops", "address"),
+    [("203.0.113.9, unknown", "127.0.0.1"), ("203.0.113.9, 2001:db8::1", "2001:db8::1"), ("", "127.0.0.1")],
+)
+async def test_what_a_proxy_reports_is_an_address_or_nothing(hops: str, address: str) -> None:
+    async with api_in_memory(trusted_proxies=("127.0.0.1", "10.0.0.0/8")) as api:
+        await api.register()
+        body = {"username": "alice", "password": PASSWORD}
+        tokens = (await api.post("/api/auth/token/", body, headers={"X-Forwarded-For": hops})).json()
+        (session,) = (await api.get("/api/auth/sessions/", token=tokens["access"])).json()["results"]
+        assert session["address"] == address
 
 
 async def test_one_session_can_be_ended(api: Api) -> None:

@@ -5,8 +5,8 @@ import secrets
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Coroutine
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from functools import wraps
 from pathlib import Path
@@ -42,6 +42,13 @@ def _read_settings() -> Settings:
         raise ConfigFault(str(fault)) from None
 
 
+def _lasting_settings() -> Settings:
+    settings = _read_settings()
+    if settings.storage == "memory":
+        raise ConfigFault("MOVIEHUB_DATABASE_URL is memory://, where nothing lasts: set it to a database.")
+    return settings
+
+
 def _command(function: Callable[..., Any]) -> Callable[..., Any]:
     """A command that ends with one clear line when something that we know goes wrong."""
 
@@ -61,13 +68,11 @@ def _command(function: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
-@contextmanager
-def _ready(settings: Settings) -> Iterator[Settings]:
+def _ready(settings: Settings) -> AbstractContextManager[Settings]:
     """The settings with a database that runs: a private one is started, and ended with us."""
     from moviehub.entrypoints.bootstrap import private_database
 
-    with private_database(settings) as ready:
-        yield ready
+    return private_database(settings)
 
 
 def _run(settings: Settings, act: "Callable[[Container], Coroutine[Any, Any, Any]]") -> Any:
@@ -160,9 +165,7 @@ def migrate() -> None:
     """Bring the database to the newest schema and flush the cache. Safe to run from several places at once."""
     from moviehub.entrypoints.bootstrap import migrate as bring_up
 
-    settings = _read_settings()
-    if settings.storage == "memory":
-        raise ConfigFault("MOVIEHUB_DATABASE_URL is memory://, which has no schema.")
+    settings = _lasting_settings()
     with _ready(settings) as ready:
         revision = bring_up(ready)
         click.echo(f"The database is at revision {revision}.")
@@ -182,7 +185,7 @@ async def _examine(container: "Container") -> "list[Finding]":
 
 @main.command()
 def doctor() -> None:
-    """Check settings, database, schema, cache and catalogue; the exit code tells whether all is well."""
+    """Check settings, database, schema, cache and catalogue. The exit code is 0 unless one that is needed is ill."""
     from moviehub.entrypoints.bootstrap import StartError
 
     faults = 0
@@ -238,6 +241,7 @@ def create_admin(username: str, email: str) -> None:
     """Make a superuser. The password is asked for, or read from standard input."""
     from moviehub.entrypoints.bootstrap import use_cases
 
+    settings = _lasting_settings()
     password = _new_password()
 
     async def act(container: "Container") -> None:
@@ -246,7 +250,7 @@ def create_admin(username: str, email: str) -> None:
         )
         click.echo(f"Made superuser {made.username} with id {made.id}.")
 
-    with _ready(_read_settings()) as ready:
+    with _ready(settings) as ready:
         _run(ready, act)
 
 
@@ -261,13 +265,14 @@ def set_password(username: str | None, email: str | None) -> None:
         raise click.UsageError("Name the account with --username or with --email.")
     from moviehub.entrypoints.bootstrap import use_cases
 
+    settings = _lasting_settings()
     password = _new_password()
 
     async def act(container: "Container") -> None:
         await use_cases(container)["set_password"](login=login, password=password)
         click.echo(f"The password of {login} is set, and its sessions are ended.")
 
-    with _ready(_read_settings()) as ready:
+    with _ready(settings) as ready:
         _run(ready, act)
 
 

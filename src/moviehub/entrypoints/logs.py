@@ -31,7 +31,7 @@ def configure(settings: Settings) -> None:
     structlog.configure(
         processors=[*shared, structlog.processors.JSONRenderer(_encode)],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        logger_factory=lambda *_: structlog.WriteLogger(sys.stderr),  # as it is when the event is told
         cache_logger_on_first_use=False,
     )
     handler = logging.StreamHandler(sys.stderr)

@@ -1,5 +1,6 @@
 """How workers are started and ended: Granian in this very process, which stays their parent."""
 
+import importlib
 import multiprocessing
 import os
 import shutil
@@ -9,7 +10,7 @@ import threading
 import time
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from granian import Granian
 from granian.constants import Interfaces, Loops
@@ -17,8 +18,12 @@ from granian.http import HTTP1Settings
 
 from moviehub import __version__
 from moviehub.entrypoints.bootstrap import StartError
-from moviehub.entrypoints.http.app import Worker, create
 from moviehub.entrypoints.settings import PREFIX, Settings
+
+if TYPE_CHECKING:
+    from moviehub.entrypoints.http.app import Worker
+
+_APPLICATION = "moviehub.entrypoints.http.app"
 
 LONGEST_GOODBYE = 8
 """Seconds that workers have for what they began; with what follows, all is over in ten."""
@@ -81,8 +86,10 @@ def serve(settings: Settings, *, address: str, port: int, workers: int, folder: 
     """Serve until a signal ends us. `folder` takes the workers' metrics."""
     export(settings)
     os.environ[_FOLDER] = str(folder)
+    # Once for all workers, and not before now: prometheus_client looks for the folder while it is imported.
+    importlib.import_module(_APPLICATION)
     server = Granian(
-        "moviehub.entrypoints.http.app:create",
+        f"{_APPLICATION}:create",
         address=address,
         port=port,
         interface=Interfaces.ASGI,
@@ -101,9 +108,9 @@ def serve(settings: Settings, *, address: str, port: int, workers: int, folder: 
     os.register_at_fork(after_in_child=_forget_handlers)
     try:
         server.serve(target_loader=_begin, wrap_loader=False)
-    except SystemExit:
+    except SystemExit as ended:
         # Also when the workers were told to end by the same hand as we, such as a supervisor's; then all is well.
-        if not server.interrupt_signal:
+        if ended.code and not server.interrupt_signal:
             raise StartError("the workers end again and again as soon as they have begun") from None
 
 
@@ -115,8 +122,10 @@ def _end_on_hangup(server: Any) -> None:
         server.on_startup(lambda: signal.signal(_HANGUP, handler))
 
 
-def _begin() -> Worker:
+def _begin() -> "Worker":
     """What each worker does first."""
+    from moviehub.entrypoints.http.app import create
+
     parent = multiprocessing.parent_process()
     assert parent is not None
     os.setsid()  # so that a Ctrl-C in the terminal reaches the parent alone, which ends us in good order

@@ -43,7 +43,7 @@ class Batch(Generic[T]):
                 except BaseException as failure:
                     failed = [asked]
                     if isinstance(failure, Unavailable) or not isinstance(failure, Exception):
-                        # Those who wait for their turn are told as well: else they would wait out a dead database twice.
+                        # Those who wait for their turn are told too: else they would wait out a dead database twice.
                         failed.append(self._waiting)
                         self._waiting = {}
                     self._fail(failed, failure)

@@ -69,7 +69,8 @@ _IF_NONE_MATCH = {
 
 def build(app: Litestar) -> dict[str, Any]:
     """The document for every route of `app` that declares a call."""
-    operations = list(_operations(app))
+    # In an order of its own: the router's is another one in each process, and all should serve the same bytes.
+    operations = sorted(_operations(app), key=lambda operation: (operation[0], _METHODS.index(operation[1])))
     shapes: dict[Any, None] = {ProblemOut: None}
     bodies = set()
     for _, _, _, call in operations:
@@ -95,7 +96,7 @@ def build(app: Litestar) -> dict[str, Any]:
             "license": {"name": "MIT", "identifier": "MIT"},
         },
         "servers": [{"url": "/"}],
-        "paths": dict(sorted(paths.items())),
+        "paths": paths,
         "components": {
             "schemas": dict(sorted(components.items())),
             "headers": _HEADERS,
@@ -215,9 +216,10 @@ def _query_parameters(call: Call) -> list[dict[str, Any]]:
             schema = next(choice for choice in schema["anyOf"] if choice.get("type") != "null")
         if schema.get("enum"):
             schema["enum"] = [choice for choice in schema["enum"] if choice is not None]
-        if schema.get("type") == "integer":
-            schema.setdefault("maximum", MOST_PER_PAGE if field.name == "page_size" else LARGEST_NUMBER)
-            schema.setdefault("minimum", 1)
+        each = schema.get("items", schema)
+        if each.get("type") == "integer":
+            each.setdefault("maximum", MOST_PER_PAGE if field.name == "page_size" else LARGEST_NUMBER)
+            each.setdefault("minimum", 1 if field.name.startswith("page") else -LARGEST_NUMBER)
         if not field.required and isinstance(field.default, int | str) and field.default:
             schema["default"] = field.default
         parameter = {"name": field.name, "in": "query", "required": field.required, "schema": schema}

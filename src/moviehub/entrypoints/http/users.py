@@ -1,6 +1,7 @@
 """Accounts over HTTP."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import msgspec
@@ -11,7 +12,8 @@ from msgspec import UNSET, Meta, UnsetType
 
 from moviehub.application.users import ChangePassword, DeleteAccount, Register, UpdateProfile
 from moviehub.domain.errors import FieldError, Invalid
-from moviehub.domain.users import RULES, User, check_account
+from moviehub.domain.sessions import BadToken
+from moviehub.domain.users import RULES, User, UserNotFound, check_account
 from moviehub.entrypoints.http.auth import SignedInRequest
 from moviehub.entrypoints.http.calls import Instant, answer, call, nothing
 from moviehub.entrypoints.http.inputs import LINE, LINES, Body
@@ -28,8 +30,15 @@ Picture = Annotated[
         description="An https URL; nobody fetches it.",
     ),
 ]
-Email = Annotated[str, Meta(extra_json_schema={"maxLength": 254, "format": "email"})]
-Password = Annotated[str, Meta(extra_json_schema={"minLength": 8, "maxLength": 256, "pattern": LINE})]
+Email = Annotated[str, Meta(extra_json_schema={"maxLength": 254, "format": "email"}, examples=["alice@example.org"])]
+Password = Annotated[
+    str,
+    Meta(
+        extra_json_schema={"minLength": 8, "maxLength": 256, "pattern": LINE},
+        description="Not a common one, and unlike the username and the e-mail address.",
+        examples=["correct horse battery staple"],
+    ),
+]
 
 
 class RegistrationIn(msgspec.Struct, kw_only=True):
@@ -40,6 +49,7 @@ class RegistrationIn(msgspec.Struct, kw_only=True):
         Meta(
             extra_json_schema={"minLength": 3, "maxLength": 150, "pattern": r"^[\p{L}\p{Nd}@.+_-]*$"},
             description="Letters, digits and @ . + - _",
+            examples=["alice"],
         ),
     ]
     email: Email
@@ -120,6 +130,15 @@ PASSWORD_CHANGE = Body(PasswordChangeIn)
 DELETION = Body(DeletionIn)
 
 
+@contextmanager
+def _own_account() -> Iterator[None]:
+    """What is done here with the caller's account; if that is deleted meanwhile, their token is no good any more."""
+    try:
+        yield
+    except UserNotFound:
+        raise BadToken() from None
+
+
 class UsersController(Controller):
     """Accounts."""
 
@@ -149,7 +168,8 @@ class UsersController(Controller):
         """Change what is named of the caller's profile."""
         given = await PROFILE.read(request)
         changes = {name: value for name, value in msgspec.structs.asdict(given).items() if value is not UNSET}
-        user = await update_profile(user_id=request.user.user.id, **changes)
+        with _own_account():
+            user = await update_profile(user_id=request.user.user.id, **changes)
         return answer(UserMessageOut("Profile updated successfully.", user_out(user)))
 
     @post("/change_password", status_code=200, opt=call(body=PASSWORD_CHANGE, answers={204: None}))
@@ -158,11 +178,12 @@ class UsersController(Controller):
     ) -> Response[bytes]:
         """Change the password; every session ends, this one too."""
         given = await PASSWORD_CHANGE.read(request)
-        await change_password(
-            user_id=request.user.user.id,
-            current_password=given.current_password,
-            new_password=given.new_password,
-        )
+        with _own_account():
+            await change_password(
+                user_id=request.user.user.id,
+                current_password=given.current_password,
+                new_password=given.new_password,
+            )
         return nothing()
 
     @delete("/me", status_code=200, opt=call(body=DELETION, answers={204: None}))
@@ -171,5 +192,6 @@ class UsersController(Controller):
     ) -> Response[bytes]:
         """Delete the caller's account with everything that belongs to it."""
         given = await DELETION.read(request)
-        await delete_account(user_id=request.user.user.id, password=given.password)
+        with _own_account():
+            await delete_account(user_id=request.user.user.id, password=given.password)
         return nothing()

