@@ -43,9 +43,15 @@ def environment(**settings: str) -> dict[str, str]:
 
 
 def moviehub(*words: str, told: str = "", **settings: str) -> "subprocess.CompletedProcess[str]":
-    """Run a command to its end, with `told` on its standard input."""
+    """Run a command to its end, with `told` on its standard input; lone surrogates stand for bytes that are no text."""
     return subprocess.run(
-        [MOVIEHUB, *words], input=told, env=environment(**settings), capture_output=True, text=True, timeout=PATIENCE
+        [MOVIEHUB, *words],
+        input=told,
+        env=environment(**settings),
+        capture_output=True,
+        text=True,
+        errors="surrogateescape",
+        timeout=PATIENCE,
     )
 
 
@@ -68,14 +74,14 @@ def ends(processes: Sequence[int], within: float) -> bool:
 
 
 def children(pid: int) -> list[int]:
-    """The processes that this one has started and that run."""
+    """The processes that this one has started and that run, the oldest first."""
     found = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with suppress(FileNotFoundError, ProcessLookupError):
-            state, parent = stat.read_text().rpartition(")")[2].split()[:2]
-            if int(parent) == pid and state != "Z":
-                found.append(int(stat.parent.name))
-    return found
+            told = stat.read_text().rpartition(")")[2].split()
+            if int(told[1]) == pid and told[0] != "Z":
+                found.append((int(told[19]), int(stat.parent.name)))
+    return [child for _, child in sorted(found)]
 
 
 def family(pid: int) -> list[int]:
@@ -89,7 +95,11 @@ class Server:
     def __init__(self, process: "subprocess.Popen[bytes]", port: int, said: Path, scratch: Path) -> None:
         self.process, self.port, self.scratch, self._said = process, port, scratch, said
         self.url = f"http://127.0.0.1:{port}"
-        self.http = httpx.Client(base_url=self.url, timeout=PATIENCE)
+        self.http = self.client()
+
+    def client(self) -> httpx.Client:
+        """A client with connections of its own."""
+        return httpx.Client(base_url=self.url, timeout=PATIENCE, verify=False, trust_env=False)
 
     @property
     def output(self) -> str:
@@ -97,7 +107,7 @@ class Server:
         return self._said.read_text()
 
     def workers(self) -> list[int]:
-        """The processes that serve; a private Postgres is none."""
+        """The processes that serve, the oldest first; a private Postgres is none."""
         named = {pid: Path(f"/proc/{pid}/cmdline") for pid in children(self.process.pid)}
         return [pid for pid, line in named.items() if line.exists() and b"postgres" not in line.read_bytes()]
 
@@ -119,7 +129,8 @@ class Server:
     def serving(self) -> bool:
         """Whether a new connection is answered."""
         try:
-            return httpx.get(f"{self.url}/health/live", timeout=PATIENCE).status_code == 200
+            with self.client() as client:
+                return client.get("/health/live").status_code == 200
         except httpx.TransportError:
             return False
 
@@ -141,7 +152,7 @@ class Server:
         clients: dict[int, httpx.Client] = {}
 
         def all_found() -> bool:
-            client = httpx.Client(base_url=self.url, timeout=PATIENCE)
+            client = self.client()
             if clients.setdefault(self.worker_of(client), client) is not client:
                 client.close()
             return len(clients) == workers
@@ -200,7 +211,7 @@ def started(*words: str, command: Sequence[str] = (MOVIEHUB, "serve"), **setting
             server.http.close()
             if process.poll() is None:
                 processes = server.descriptors()
-                process.kill()
+                os.killpg(process.pid, signal.SIGKILL)  # for make would leave what it has started
                 process.wait()
                 assert ends(processes, PATIENCE)
 

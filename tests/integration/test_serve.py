@@ -11,7 +11,6 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import httpx
 import pytest
 
 from moviehub import __version__
@@ -131,7 +130,7 @@ def test_a_client_in_the_middle_of_a_request_does_not_hold_the_end_for_longer_th
     with serving(**MEMORY) as server, socket.create_connection(("127.0.0.1", server.port)) as link:
         link.sendall(b"POST /api/auth/token/ HTTP/1.1\r\nHost: hub\r\nContent-Type: application/json\r\n")
         link.sendall(b"Content-Length: 100\r\n\r\n{")
-        with httpx.Client(base_url=server.url) as idle:
+        with server.client() as idle:
             idle.get("/health/live")
             assert server.end(signal.SIGTERM, within=10.0) == 0
 
@@ -161,17 +160,9 @@ def test_a_host_may_be_named_and_one_that_does_not_exist_is_told_in_one_line() -
     assert line.startswith("Error: Cannot listen on port 8000 of nowhere.invalid: ")
 
 
-@pytest.mark.parametrize(
-    ("words", "settings", "told"),
-    [
-        ([], {"SECRET_KEY": "marked"}, "MOVIEHUB_SECRET_KEY: expected at least 32 bytes"),
-        ([], {"TMDB_TOKEN": "mark ed"}, "MOVIEHUB_TMDB_TOKEN: the TMDb token holds characters that no token has"),
-        (["--workers", "2"], {}, "MOVIEHUB_DATABASE_URL is memory://, which one process alone can see"),
-    ],
-)
-def test_a_setting_that_cannot_be_is_told_in_one_line(words: list[str], settings: dict[str, str], told: str) -> None:
-    line = one_line(moviehub("serve", *words, "--port", str(free_port()), **{**MEMORY, **settings}), 78)
-    assert line.startswith(f"Error: {told}")
+def test_a_setting_that_cannot_be_is_told_in_one_line() -> None:
+    line = one_line(moviehub("serve", "--port", str(free_port()), **{**MEMORY, "SECRET_KEY": "marked"}), 78)
+    assert line.startswith("Error: MOVIEHUB_SECRET_KEY: expected at least 32 bytes")
     assert "mark" not in line
 
 

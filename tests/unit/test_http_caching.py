@@ -65,9 +65,18 @@ async def test_a_client_that_has_the_answer_gets_304(api: Api) -> None:
 async def test_the_tag_of_a_compressed_answer_is_another_but_names_the_same(api: Api) -> None:
     plain, packed = await api.get("/api/movies/", headers=PLAIN), await api.get("/api/movies/", headers=GZIP)
     assert plain.headers["etag"] != packed.headers["etag"]
-    for encoding, tag in ((PLAIN, packed.headers["etag"]), (GZIP, plain.headers["etag"])):
-        answer = await api.get("/api/movies/", headers={**encoding, "If-None-Match": tag})
-        assert answer.status_code == 304
+    for encoding, whole, tag in ((PLAIN, plain, packed.headers["etag"]), (GZIP, packed, plain.headers["etag"])):
+        for given in (tag, whole.headers["etag"]):
+            answer = await api.get("/api/movies/", headers={**encoding, "If-None-Match": given})
+            assert (answer.status_code, answer.headers["etag"]) == (304, whole.headers["etag"])
+
+
+async def test_a_header_may_be_given_in_several_lines(api: Api) -> None:
+    tag = (await api.get("/api/movies/", headers=PLAIN)).headers["etag"]
+    lines = [("Accept-Encoding", "identity"), ("If-None-Match", tag), ("If-None-Match", '"other"')]
+    assert (await api.client.get("/api/movies/", headers=lines)).status_code == 304
+    lines = [("Accept-Encoding", "gzip"), ("Accept-Encoding", "br")]
+    assert (await api.client.get("/api/movies/", headers=lines)).headers["content-encoding"] == "gzip"
 
 
 async def test_a_tag_changes_with_what_it_stands_for(api: Api) -> None:
@@ -120,6 +129,19 @@ async def test_tokens_and_profiles_are_not_stored(api: Api) -> None:
         answer = await api(method, path, body, token=token)
         assert answer.headers["cache-control"] == "no-store", path
         assert "etag" not in answer.headers, path
+
+
+async def test_genres_tell_where_they_came_from_and_how_old_they_are() -> None:
+    async with api_in_memory(public_max_age=0) as api:
+        api.catalogue.out = True
+        ours = await api.get("/api/movies/genres/")
+        assert ours.headers["cache-status"] == "moviehub; fwd=miss; detail=local"
+        api.catalogue.out = False
+        api.clock.advance(seconds=60)
+        assert (await api.get("/api/movies/genres/")).headers["cache-status"] == "moviehub; fwd=miss; stored"
+        api.clock.advance(seconds=40)
+        hit = await api.get("/api/movies/genres/")
+        assert (hit.headers["cache-status"], hit.headers["age"]) == ("moviehub; hit", "40")
 
 
 async def test_a_list_tells_where_it_came_from_and_how_old_it_is() -> None:

@@ -232,7 +232,7 @@ BODIES = {
 
 
 def test_every_status_of_the_document_is_met(document: dict[str, Any], told: Told) -> None:
-    """Here what Schemathesis may not meet: old tokens, large bodies, what the client has, a database that is away."""
+    """Here with what Schemathesis may not think of: bad tokens, large bodies, known tags, a database that is away."""
     hub, away = Hub(), in_memory(memory_settings())
     away.storage.override(providers.Object(Away()))
     away.catalogue().out = True
@@ -251,6 +251,7 @@ def test_every_status_of_the_document_is_met(document: dict[str, Any], told: Tol
                     here.request(method, target, headers=signed | {"If-None-Match": "*"}),
                     here.request(method, target, headers=dict.fromkeys(signed, "Bearer x"), json={"refresh": "x"}),
                     here.request(method, target, headers=signed, data=b" " * 65_537),
+                    here.request(method, target, params={"x": "y" * 8_192}),
                     there.request(method, target, headers=signed, json=body),
                     here.request(method, target, headers=signed, json=body),
                 ):

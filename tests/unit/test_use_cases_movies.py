@@ -59,7 +59,7 @@ async def test_a_film_by_the_catalogues_id_is_kept_once() -> None:
 async def test_genres_are_asked_for_once_a_day() -> None:
     async with harness() as hub:
         for _ in range(3):
-            assert await hub.list_genres() == GENRES
+            assert (await hub.list_genres()).genres == GENRES
         assert hub.catalogue.calls == ["genres"]
         hub.clock.advance(timedelta(days=1))
         await hub.list_genres()
@@ -70,7 +70,7 @@ async def test_genres_of_our_own_hold_for_a_minute() -> None:
     async with harness() as hub:
         hub.catalogue.out = True
         for _ in range(3):
-            assert await hub.list_genres() == GENRES
+            assert (await hub.list_genres()).genres == GENRES
         hub.clock.advance(seconds=60)
         await hub.list_genres()
         assert hub.catalogue.calls == ["genres", "genres"]

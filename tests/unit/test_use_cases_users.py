@@ -1,5 +1,7 @@
 """What people can do with their account, without HTTP."""
 
+import asyncio
+
 import pytest
 
 from moviehub.domain.errors import Invalid
@@ -63,11 +65,25 @@ async def test_an_operator_sets_no_bad_password_and_no_strangers() -> None:
 async def test_a_wrong_password_proves_nothing() -> None:
     async with harness() as hub:
         alice = await alice_of(hub)
-        with pytest.raises(WrongPassword, match="current_password"):
-            await hub.change_password(user_id=alice.id, current_password=ANOTHER, new_password=ANOTHER)
+        with pytest.raises(Invalid, match="current_password") as caught:
+            await hub.change_password(user_id=alice.id, current_password=ANOTHER, new_password="short")
+        assert [error.field for error in caught.value.errors] == ["current_password", "new_password"]
         with pytest.raises(WrongPassword, match="password"):
             await hub.delete_account(user_id=alice.id, password=ANOTHER)
         await hub.sign_in(login="alice", password=PHRASE)
+
+
+async def test_of_five_changes_at_once_with_the_old_password_one_is_made() -> None:
+    async with harness() as hub:
+        alice = await alice_of(hub)
+        changes = [
+            hub.change_password(user_id=alice.id, current_password=PHRASE, new_password=f"{ANOTHER} {number}")
+            for number in range(5)
+        ]
+        made = await asyncio.gather(*changes, return_exceptions=True)
+        assert sum(isinstance(outcome, Invalid) for outcome in made) == 4
+        number = next(number for number, outcome in enumerate(made) if outcome is None)
+        await hub.sign_in(login="alice", password=f"{ANOTHER} {number}")
 
 
 async def test_the_same_password_in_another_normal_form_is_the_same() -> None:

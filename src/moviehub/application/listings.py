@@ -2,12 +2,12 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from moviehub.application.marks import seen_by
 from moviehub.application.ports import Cache, Cached, Catalogue, Clock, Storage
-from moviehub.domain.errors import Unavailable
+from moviehub.domain.errors import MovieHubError, Unavailable
 from moviehub.domain.listings import (
     PAGE_SIZE,
     Found,
@@ -89,33 +89,37 @@ class DiscoverMovies:
         try:
             shelved = await self.shelf.pages(listing, first, last)
         except (Unavailable, MovieNotFound) as fault:
-            return await self._local(listing, page, user_id, fault)
+            return await self.from_own(await self._like(listing, fault), page, user_id, fault)
         total = shelved[0][0].value.total
         page.refuse_past(total)
         movies = _cut(shelved, (first - 1) * PAGE_SIZE, page)
         return await _found(self.storage, Page(movies, total, page), user_id, _provenance(shelved))
 
-    async def _local(
-        self, listing: Listing, page: PageRequest, user_id: int | None, fault: Unavailable | MovieNotFound
+    async def from_own(
+        self, wanted: MovieFilter, page: PageRequest, user_id: int | None, fault: MovieHubError
     ) -> Found:
+        """A page of the hub's own films in place of the catalogue's; `fault` if there is none of them."""
         async with self.storage.reading() as uow:
-            match listing:
-                case Search():
-                    wanted = MovieFilter(search=listing.query, release_year=listing.year)
-                case TopRated():
-                    wanted = MovieFilter(ordering="-vote_average")
-                case Recommended():
-                    movie = await uow.movies.find_by_tmdb(listing.tmdb_id)
-                    if movie is None:
-                        raise fault
-                    wanted = MovieFilter(genres=movie.facts.genre_ids, except_id=movie.id)
-                case _:
-                    wanted = MovieFilter()
             movies = await uow.movies.list(wanted, page)
         if not movies.total:
             raise fault  # an empty list would be no answer
         now = self.clock.now()
         return await _found(self.storage, movies, user_id, Provenance("local", False, now, now))
+
+    async def _like(self, listing: Listing, fault: MovieHubError) -> MovieFilter:
+        """Which of the hub's own films are most like what a listing asks for."""
+        match listing:
+            case Search():
+                return MovieFilter(search=listing.query, release_year=listing.year)
+            case TopRated():
+                return MovieFilter(ordering="-vote_average")
+            case Recommended():
+                async with self.storage.reading() as uow:
+                    movie = await uow.movies.find_by_tmdb(listing.tmdb_id)
+                if movie is None:
+                    raise fault
+                return MovieFilter(genres=movie.facts.genre_ids, except_id=movie.id)
+        return MovieFilter()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,19 +148,16 @@ class SearchMovies:
             return await discover(listing=listing, page=page, user_id=user_id)
         try:
             shelved = await discover.shelf.pages(listing, 1, SEARCHED_PAGES)
-            hits = _cut(shelved, 0, PageRequest(1, SEARCHED_PAGES * PAGE_SIZE))
-            provenance = _provenance(shelved)
-            narrowed = wanted.without_year()
-        except Unavailable:
-            found = await discover(listing=listing, page=PageRequest(1, SEARCHED_PAGES * PAGE_SIZE))
-            hits, provenance = tuple(marked.movie for marked in found.page.items), found.provenance
-            narrowed = wanted
+        except Unavailable as fault:
+            return await discover.from_own(replace(wanted, search=listing.query), page, user_id, fault)
+        hits = _cut(shelved, 0, PageRequest(1, SEARCHED_PAGES * PAGE_SIZE))
+        narrowed = replace(wanted, release_year=None)  # of which the catalogue has its own idea
         kept = [movie for movie in hits if narrowed.matches(movie)]
         if ordered:
             kept = wanted.sorted(kept)
         page.refuse_past(len(kept))
         cut = Page(tuple(kept[page.offset : page.offset + page.size]), len(kept), page)
-        return await _found(discover.storage, cut, user_id, provenance)
+        return await _found(discover.storage, cut, user_id, _provenance(shelved))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ from datetime import timedelta
 from moviehub.application.marks import seen_by
 from moviehub.application.ports import Cache, Cached, Catalogue, Clock, Storage
 from moviehub.domain.errors import Unavailable
+from moviehub.domain.listings import FoundGenres, Provenance
 from moviehub.domain.movies import (
     GENRES,
     Genre,
@@ -46,17 +47,21 @@ class ListGenres:
     cache: Cache
     clock: Clock
 
-    async def __call__(self) -> tuple[Genre, ...]:
+    async def __call__(self) -> FoundGenres:
         cached = await self.cache.find("genres", tuple[Genre, ...])
         if cached is not None:
-            return cached.value
+            return FoundGenres(cached.value, Provenance("tmdb", True, cached.since, cached.until))
         now = self.clock.now()
+        own = FoundGenres(GENRES, Provenance("local", False, now, now))
+        if await self.cache.find("genres_missed", bool) is not None:
+            return own  # the catalogue was out a moment ago: nobody waits for it again so soon
         try:
-            genres, kept = await self.catalogue.genres(), GENRES_KEPT
+            genres = await self.catalogue.genres()
         except Unavailable:
-            genres, kept = GENRES, FAILURE_KEPT
-        await self.cache.keep("genres", Cached(genres, now, now + kept))
-        return genres
+            await self.cache.keep("genres_missed", Cached(True, now, now + FAILURE_KEPT))
+            return own
+        await self.cache.keep("genres", Cached(genres, now, now + GENRES_KEPT))
+        return FoundGenres(genres, Provenance("tmdb", False, now, now + GENRES_KEPT))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +84,7 @@ class GetMovie:
         if user_id is not None:
             async with self.storage.reading() as uow:
                 mark = (await uow.movies.marks(user_id, [movie_id])).get(movie_id, mark)
-        genres = name_genres(detail.movie.facts.genre_ids, await self.list_genres())
+        genres = name_genres(detail.movie.facts.genre_ids, (await self.list_genres()).genres)
         return SeenMovie(detail, mark, genres)
 
     async def _refreshed(self, movie: Movie) -> Movie:

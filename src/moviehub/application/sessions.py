@@ -84,8 +84,8 @@ class SignIn:
 class RefreshSession:
     """The next pair of tokens for a refresh token, which is dead from then on.
 
-    A client that lost the reply may repeat itself for ten seconds and gets the same pair; any other reuse ends the
-    session, as RFC 9700 section 4.14.2 advises.
+    A client that lost the reply may repeat itself for ten seconds and gets the same refresh token; any other reuse ends
+    the session, as RFC 9700 section 4.14.2 advises.
     """
 
     storage: Storage

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from moviehub.application.ports import Clock, Passwords, Storage
+from moviehub.domain.errors import FieldError, Invalid
 from moviehub.domain.users import (
     NewUser,
     User,
@@ -74,10 +75,17 @@ class ChangePassword:
     async def __call__(self, *, user_id: int, current_password: str, new_password: str) -> None:
         async with self.storage.reading() as uow:
             user = await uow.users.get(user_id)
+        faults: list[FieldError] = []
         if not await self.passwords.verify(normalized_password(current_password), user.password_hash):
-            raise WrongPassword("current_password")
-        check_password_for(new_password, username=user.username, email=user.email, field="new_password")
-        await _set_password(self.storage, self.passwords, self.clock, user, new_password)
+            faults += WrongPassword("current_password").errors
+        try:
+            check_password_for(new_password, username=user.username, email=user.email, field="new_password")
+        except Invalid as fault:
+            faults += fault.errors
+        if faults:
+            raise Invalid(faults)
+        password_hash = await self.passwords.hash(normalized_password(new_password))
+        await _replace_password(self.storage, self.clock, user, password_hash, proved_in="current_password")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +102,8 @@ class SetPassword:
         if user is None:
             raise UserNotFound(f"There is no user {login!r}.")
         check_password_for(password, username=user.username, email=user.email)
-        await _set_password(self.storage, self.passwords, self.clock, user, password)
+        password_hash = await self.passwords.hash(normalized_password(password))
+        await _replace_password(self.storage, self.clock, user, password_hash)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,14 +118,23 @@ class DeleteAccount:
             user = await uow.users.get(user_id)
         if not await self.passwords.verify(normalized_password(password), user.password_hash):
             raise WrongPassword("password")
-        async with self.storage.autocommit() as uow:
+        async with self.storage.transaction() as uow:
+            if (await uow.users.get(user_id)).password_hash != user.password_hash:  # changed while we were hashing
+                raise WrongPassword("password")
             await uow.users.remove(user_id)
 
 
-async def _set_password(storage: Storage, passwords: Passwords, clock: Clock, user: User, password: str) -> None:
-    password_hash = await passwords.hash(normalized_password(password))
+async def _replace_password(
+    storage: Storage, clock: Clock, user: User, password_hash: str, *, proved_in: str | None = None
+) -> None:
+    """Give the account another password and end its sessions.
+
+    `proved_in` is the field that proved the old password: the proof is void if the password changed since then.
+    """
     now = clock.now()
     async with storage.transaction() as uow:
         fresh = await uow.users.get(user.id)
+        if proved_in and fresh.password_hash != user.password_hash:
+            raise WrongPassword(proved_in)
         await uow.users.save(fresh.with_password(password_hash, now))
         await uow.sessions.end_all(user.id, now)

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal, Self
 from urllib.parse import quote
 
 from moviehub.domain.errors import Invalid
-from moviehub.domain.movies import MarkedMovie, Movie, MovieFacts
+from moviehub.domain.movies import Genre, MarkedMovie, Movie, MovieFacts
 from moviehub.domain.pages import MOST_COUNTED, Page
 from moviehub.domain.text import checked
 
@@ -125,6 +125,14 @@ class Provenance:
     cached: bool
     since: datetime
     until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class FoundGenres:
+    """Every genre, and where they came from."""
+
+    genres: tuple[Genre, ...]
+    provenance: Provenance
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Films: what a catalogue tells of them, what the hub keeps, and how a list of them is narrowed and ordered."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -211,10 +211,6 @@ class MovieFilter:
     def descending(self) -> bool:
         """Whether the greatest comes first."""
         return self.ordering.startswith("-")
-
-    def without_year(self) -> "MovieFilter":
-        """The same filter for films of any year."""
-        return replace(self, release_year=None)
 
     def matches(self, movie: Movie) -> bool:
         """Whether a film belongs to the list."""

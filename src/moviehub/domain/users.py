@@ -122,11 +122,20 @@ RULES: Mapping[str, Callable[[Any], object]] = {
 }
 
 
+def _foreign_address(username: str, email: str) -> list[FieldError]:
+    """The fault of a username that is somebody else's address: log-in takes either name, so nobody may sit on it."""
+    name = unicodedata.normalize("NFKC", username)
+    if _EMAIL.fullmatch(name) and cased(name) != cased(email):
+        return [FieldError("username", "address", "a username that is an e-mail address must be the account's own")]
+    return []
+
+
 def check_account(
     *, username: str, email: str, password: str, password_confirm: str | None = None, **profile: str | None
 ) -> None:
     """Refuse an account that may not be: Invalid naming every field at fault, all at once."""
     found = faults({"username": username, "email": email, **profile}, RULES)
+    found += _foreign_address(username, email)
     try:
         check_password_for(password, username=username, email=email)
     except Invalid as fault:
@@ -155,9 +164,8 @@ class NewUser:
         if found := faults({name: getattr(self, name, None) for name in RULES}, RULES):
             raise Invalid(found)
         object.__setattr__(self, "username", check_username(self.username))
-        if _EMAIL.fullmatch(self.username) and cased(self.username) != cased(self.email):
-            # Log-in takes either name: nobody may sit on somebody else's address.
-            raise Invalid.field("username", "address", "a username that is an e-mail address must be the account's own")
+        if found := _foreign_address(self.username, self.email):
+            raise Invalid(found)
 
     @property
     def username_key(self) -> str:

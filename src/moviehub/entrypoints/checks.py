@@ -47,23 +47,26 @@ def checks_of(container: Container, *, thorough: bool = False) -> tuple[Check, .
     that serves asks for less: its catalogue counts calls, and its database may be newer than itself for a while.
     """
     catalogue = container.catalogue()
-    parts: tuple[tuple[str, Callable[[], Awaitable[object]] | None, State], ...] = (
-        ("database", getattr(container.storage(), "ping", None), "unavailable"),
-        ("cache", getattr(container.cache(), "ping", None), "degraded"),
-        ("catalogue", catalogue.genres if thorough else getattr(catalogue, "ping", None), "degraded"),
+    revision = getattr(container.storage(), "revision", None)
+
+    async def migrated() -> None:
+        seen = await revision() if revision else newest_revision()
+        if seen is None:
+            raise RuntimeError("there are no tables yet: run moviehub migrate")
+        if thorough and seen != newest_revision():
+            raise RuntimeError(f"at revision {seen}, and this moviehub is made for {newest_revision()}")
+
+    asked_catalogue = catalogue.genres if thorough else getattr(catalogue, "ping", _well)
+    return (
+        Check("database", getattr(container.storage(), "ping", _well), "unavailable"),
+        Check("migrations", migrated, "unavailable"),
+        Check("cache", getattr(container.cache(), "ping", _well), "degraded"),
+        Check("catalogue", asked_catalogue, "degraded"),
     )
-    checks = [Check(part, ask, without) for part, ask, without in parts if ask is not None]
-    if revision := getattr(container.storage(), "revision", None):
 
-        async def migrated() -> None:
-            seen = await revision()
-            if seen is None:
-                raise RuntimeError("there are no tables yet: run moviehub migrate")
-            if thorough and seen != newest_revision():
-                raise RuntimeError(f"at revision {seen}, and this moviehub is made for {newest_revision()}")
 
-        checks.insert(1, Check("migrations", migrated, "unavailable"))
-    return tuple(checks)
+async def _well() -> None:
+    """The answer of a part that cannot be ill."""
 
 
 async def examine(checks: tuple[Check, ...]) -> list[Finding]:

@@ -137,6 +137,7 @@ def _serve(host: str, port: int, workers: int) -> None:
     if workers > 1 and "memory" in (settings.storage, settings.cache):
         name = "MOVIEHUB_DATABASE_URL" if settings.storage == "memory" else "MOVIEHUB_REDIS_URL"
         raise ConfigFault(f"{name} is memory://, which one process alone can see: set it, or serve with --workers 1.")
+    bootstrap.plugged_in(settings)  # here, so that what cannot be is told before anything starts
     try:
         address = server.address_of(host, port)
     except (OSError, UnicodeError) as fault:
@@ -144,7 +145,6 @@ def _serve(host: str, port: int, workers: int) -> None:
         raise Fault(
             f"Cannot listen on port {port} of {host}: {reason}. Choose another with --port or --host."
         ) from None
-    bootstrap.plugged_in(settings)  # here, so that what cannot be is told before anything starts
     for name in unknown_variables():
         click.echo(f"Warning: {name} is no setting of moviehub; deploy/env.example lists those.", err=True)
     with ExitStack() as stack:
@@ -186,7 +186,7 @@ async def _examine(container: "Container") -> "list[Finding]":
 @main.command()
 def doctor() -> None:
     """Check settings, database, schema, cache and catalogue. The exit code is 0 unless one that is needed is ill."""
-    from moviehub.entrypoints.bootstrap import StartError
+    from moviehub.entrypoints.bootstrap import StartError, plugged_in
 
     faults = 0
 
@@ -197,17 +197,15 @@ def doctor() -> None:
 
     try:
         settings = Settings.read()
-        say(
-            "ok",
-            "settings",
-            f"{settings.env}: {settings.storage} storage, {settings.cache} cache, {settings.catalogue} catalogue",
-        )
+        plugged_in(settings)
     except SettingsError as fault:
         say("fault", "settings", str(fault))
         sys.exit(ConfigFault.exit_code)
+    parts = f"{settings.storage} storage, {settings.cache} cache, {settings.catalogue} catalogue"
+    say("ok", "settings", f"{settings.env}: {parts}")
     for name in unknown_variables():
         say("warning", "settings", f"{name} is no setting of moviehub: a typing error?")
-    if not settings.secret_key:
+    if not settings.secret_key and not settings.database_url.startswith("embedded:"):
         say("warning", "secret", "MOVIEHUB_SECRET_KEY is not set: sessions end when the server does")
     try:
         with _ready(settings) as ready:

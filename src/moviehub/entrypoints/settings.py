@@ -125,7 +125,7 @@ class Settings:
     session_ttl: int = _setting(7_776_000, _whole(60, 31_536_000))
     bcrypt_cost: int = _setting(12, _whole(4, 16))
     password_threads: int = _setting(2, _whole(1, 64))
-    password_queue: int = _setting(16, _whole(0, 1000))
+    password_queue: int = _setting(64, _whole(0, 1000))
     public_url: str = _setting("", _public_url)
     trusted_proxies: tuple[str, ...] = _setting((), _networks)
     cors_origins: tuple[str, ...] = _setting((), _origins)

@@ -23,6 +23,7 @@ LONGEST_TARGET = 8 * 1024
 LARGEST_HEADERS = 32 * 1024
 LARGEST_BODY = 64 * 1024
 LEAST_COMPRESSED = 500
+LONGEST_REMEMBERED = 200
 
 _SANE_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 _HOST = re.compile(rb"(?:[A-Za-z0-9._-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
@@ -35,6 +36,7 @@ _SECURITY: Headers = [
     (b"referrer-policy", b"no-referrer"),
 ]
 _POLICY = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
+_OF_A_BODY = (b"content-type", b"content-length", b"content-encoding")
 _HSTS = (b"strict-transport-security", b"max-age=31536000; includeSubDomains")
 
 log = structlog.get_logger()
@@ -89,11 +91,11 @@ class Edge:
             if name == b"host":
                 host = value if host is None else b""  # two of them are none
             elif name == b"accept-encoding":
-                encoding = value
+                encoding = encoding + b"," + value if encoding else value
             elif name == b"authorization":
                 authorization = value if authorization is None else b""
             elif name == b"if-none-match":
-                condition = value
+                condition = condition + b"," + value if condition else value
             elif name == b"x-request-id":
                 request_id = value
             elif name == b"content-length":
@@ -103,7 +105,7 @@ class Edge:
         if request_id is None or not _SANE_ID.fullmatch(request_id):
             request_id = secrets.token_hex(16).encode()
         method = scope["method"]
-        gzipped = accepts_gzip(encoding)
+        gzipped = accepts_gzip(encoding[:LONGEST_REMEMBERED])
 
         exchange = Exchange(
             scope=scope,
@@ -204,11 +206,10 @@ class Edge:
                 until=now + min(LONGEST_KEPT, int(life[1])),
             )
             self.pages.keep(key, page)
-        if condition and etag_matches(condition, etag):
-            kept = [pair for pair in headers if pair[0] not in (b"content-type", b"content-length")]
-            await send_whole(send, 304, [*kept, (b"etag", etag)], b"")
-            return 304
         body, headers = _encoded(answer.body, headers, gzipped, etag)
+        if condition and etag_matches(condition, etag):
+            await send_whole(send, 304, [pair for pair in headers if pair[0] not in _OF_A_BODY], b"")
+            return 304
         await send_whole(send, 200, headers, b"" if method == "HEAD" else body)
         return 200
 
@@ -223,10 +224,6 @@ class Edge:
             (b"age", b"%d" % (page.age + waited)),
             (b"cache-status", b"moviehub; hit"),
         ]
-        if condition and etag_matches(condition, page.etag):
-            headers = [pair for pair in headers if pair[0] != b"content-type"]
-            await send_whole(send, 304, [*headers, (b"etag", page.etag)], b"")
-            return
         body = page.body
         if gzipped and len(body) > LEAST_COMPRESSED:
             if page.gzipped is None:
@@ -235,6 +232,9 @@ class Edge:
             headers += ((b"content-encoding", b"gzip"), (b"etag", page.etag[:-1] + b'-gzip"'))
         else:
             headers.append((b"etag", page.etag))
+        if condition and etag_matches(condition, page.etag):
+            await send_whole(send, 304, [pair for pair in headers if pair[0] not in _OF_A_BODY], b"")
+            return
         headers.append((b"content-length", b"%d" % len(body)))
         await send_whole(send, 200, headers, b"" if method == "HEAD" else body)
 

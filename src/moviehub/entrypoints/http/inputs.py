@@ -22,6 +22,7 @@ AnyRequest = Request[Any, Any, Any]
 
 LARGEST_ID = 2**63 - 1
 LARGEST_NUMBER = 10**18 - 1
+LONGEST_REMEMBERED = 200
 MOST_NAMED = 20
 """At most so many faults are told of one request."""
 
@@ -54,9 +55,9 @@ class NoSuchId(NotFound):
 
 
 def path_id(request: AnyRequest, name: str) -> int:
-    """The id in the path: ASCII digits only, from 1 to 2^63 - 1. NoSuchId otherwise."""
+    """The id in the path: ASCII digits only, from 1 to 2^63 - 1, without a zero in front. NoSuchId otherwise."""
     text = request.path_params[name]
-    if re.fullmatch(r"[0-9]{1,19}", text) and 0 < (number := int(text)) <= LARGEST_ID:
+    if re.fullmatch(r"[1-9][0-9]{0,18}", text) and (number := int(text)) <= LARGEST_ID:
         return number
     raise NoSuchId(name)
 
@@ -153,7 +154,8 @@ class Query(Generic[S]):
 
     def read(self, request: AnyRequest) -> S:
         """The parameters, or Invalid naming every one at fault."""
-        return self._parsed(request.scope["query_string"])
+        query = request.scope["query_string"]
+        return self._parsed(query) if len(query) <= LONGEST_REMEMBERED else self._parse(query)
 
     def _parse(self, query: bytes) -> S:
         given: dict[str, Any] = {}

@@ -7,12 +7,13 @@ from litestar.di import NamedDependency
 from msgspec import Meta
 
 from moviehub.application.listings import DiscoverMovies, RecommendMovies, SearchMovies
+from moviehub.application.movies import ListGenres
 from moviehub.domain.listings import Found, Listing, Popular, Provenance, TopRated, Trending, normalized_query
 from moviehub.entrypoints.http.auth import PublicRequest, viewer_id
 from moviehub.entrypoints.http.calls import answer, call
 from moviehub.entrypoints.http.exchange import exchange_of
 from moviehub.entrypoints.http.inputs import WORDS, Query, path_id
-from moviehub.entrypoints.http.movies import RULES, FilterIn, MovieOut, cache_headers, clock_of, movie_out
+from moviehub.entrypoints.http.movies import RULES, FilterIn, GenreOut, MovieOut, cache_headers, clock_of, movie_out
 from moviehub.entrypoints.http.pages import PAGE_RULES, PageIn, PageOut, envelope
 
 
@@ -96,6 +97,13 @@ class ListingsController(Controller):
         page = wanted.request_of(request)
         found = await recommend_movies(movie_id=movie_id, page=page, user_id=viewer_id(request))
         return _found(request, found)
+
+    @get("/genres", opt=call(auth="optional", answers={200: list[GenreOut]}))
+    async def genres(self, request: PublicRequest, list_genres: NamedDependency[ListGenres]) -> Response[bytes]:
+        """List every genre."""
+        found = await list_genres()
+        named = [GenreOut(genre.id, genre.name) for genre in found.genres]
+        return answer(named, headers=_told(request, found.provenance))
 
 
 async def _discovered(

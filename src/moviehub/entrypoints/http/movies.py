@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import date
+from functools import lru_cache
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -12,7 +13,6 @@ from msgspec import Meta
 from moviehub.application.movies import (
     GetMovie,
     GetMovieByTmdbId,
-    ListGenres,
     ListMovies,
     SeenMovie,
 )
@@ -21,7 +21,6 @@ from moviehub.domain import movies as domain
 from moviehub.domain.movies import MarkedMovie, MovieFilter
 from moviehub.entrypoints.http.auth import PublicRequest, viewer_id
 from moviehub.entrypoints.http.calls import Instant, answer, call
-from moviehub.entrypoints.http.exchange import exchange_of
 from moviehub.entrypoints.http.inputs import LINE, AnyRequest, Query, path_id
 from moviehub.entrypoints.http.pages import PAGE_RULES, PageIn, PageOut, envelope
 
@@ -144,16 +143,21 @@ class FilterIn(PageIn, frozen=True):
 
     def filter(self, search: str = "") -> MovieFilter:
         """The domain's filter."""
-        return MovieFilter(
-            search=search,
-            genres=self.genre,
-            languages=self.language,
-            release_year=self.release_year,
-            min_rating=self.min_rating,
-            max_rating=self.max_rating,
-            min_popularity=self.min_popularity,
-            ordering=self.ordering or "-popularity",
-        )
+        return _filter(self, search)
+
+
+@lru_cache(1024)
+def _filter(wanted: FilterIn, search: str) -> MovieFilter:
+    return MovieFilter(
+        search=search,
+        genres=wanted.genre,
+        languages=wanted.language,
+        release_year=wanted.release_year,
+        min_rating=wanted.min_rating,
+        max_rating=wanted.max_rating,
+        min_popularity=wanted.min_popularity,
+        ordering=wanted.ordering or "-popularity",
+    )
 
 
 class ListIn(FilterIn, frozen=True):
@@ -181,13 +185,6 @@ class MoviesController(Controller):
         )
         results = [movie_out(marked) for marked in page.items]
         return answer(PageOut(**envelope(request, page), results=results), headers=own_headers(request))  # type: ignore[arg-type]
-
-    @get("/genres", opt=call(auth="optional", answers={200: list[GenreOut]}))
-    async def genres(self, request: PublicRequest, list_genres: NamedDependency[ListGenres]) -> Response[bytes]:
-        """List every genre."""
-        named = [GenreOut(genre.id, genre.name) for genre in await list_genres()]
-        max_age = exchange_of(request.scope).settings.public_max_age
-        return answer(named, headers={**cache_headers(request, max_age), "age": "0"})
 
     @get("/{movie_id:str}", opt=call(auth="optional", answers={200: MovieDetailOut}, refusals=(404,)))
     async def detail(self, request: PublicRequest, get_movie: NamedDependency[GetMovie]) -> Response[bytes]:

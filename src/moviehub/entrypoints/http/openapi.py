@@ -34,6 +34,7 @@ _REFUSALS = {
     403: "The caller may not do this",
     404: "There is no such thing or page, or it is somebody else's",
     413: "The body is larger than 64 KiB",
+    414: "The path with its query is longer than 8 KiB",
     415: "The body is of a kind that is not read here",
     429: "Too many requests; try again after `Retry-After` seconds",
     503: "Nothing true can be said now; try again after `Retry-After` seconds",
@@ -189,6 +190,8 @@ def _refusals(path: str, call: Call) -> set[int]:
         found.add(503)
     if call.body or call.query:
         found.add(400)
+    if call.query:
+        found.add(414)
     if call.auth != "none":
         found.add(401)
     if call.body:

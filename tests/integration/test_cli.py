@@ -1,0 +1,153 @@
+"""The commands of `moviehub` beside `serve`, on a real database and as processes."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+import asyncpg
+import pytest
+
+from moviehub.entrypoints.bootstrap import newest_revision
+from tests.servers import PASSWORD, bearer, free_port, moviehub, serving
+
+SECRET = "marked-" + "k" * 32
+ADMIN = ("user", "create-admin", "--username", "ripley", "--email", "ripley@example.org")
+WELL = f"The database is at revision {newest_revision()}.\n"
+
+
+def marked(url: str, **parts: str) -> str:
+    """A URL of the same database with a password that must not be shown."""
+    there = urlsplit(url)
+    port = parts.get("port", str(there.port))
+    user = parts.get("user", str(there.username))
+    return there._replace(netloc=f"{user}:{quote('marked-pass')}@127.0.0.1:{port}").geturl()
+
+
+async def fetch(url: str, query: str) -> list[tuple[object, ...]]:
+    link = await asyncpg.connect(url)
+    try:
+        return [tuple(row) for row in await link.fetch(query)]
+    finally:
+        await link.close()
+
+
+async def test_migrating_from_four_places_at_once_and_again_is_fine(database_url: str, valkey_url: str) -> None:
+    settings = {"DATABASE_URL": database_url}
+    with ThreadPoolExecutor() as threads:
+        several = list(threads.map(lambda _: moviehub("migrate", **settings), range(4)))
+    assert [(done.returncode, done.stdout, done.stderr) for done in several] == [(0, WELL, "")] * 4
+    again = moviehub("migrate", REDIS_URL=valkey_url, **settings)
+    assert (again.returncode, again.stdout) == (0, WELL + "The cache is empty.\n")
+    assert await fetch(database_url, "SELECT version_num FROM alembic_version") == [(newest_revision(),)]
+    assert await fetch(database_url, "SELECT count(*) FROM users") == [(0,)]
+
+
+def test_a_migration_succeeds_though_the_cache_is_away(database_url: str) -> None:
+    done = moviehub("migrate", DATABASE_URL=database_url, REDIS_URL=f"redis://:marked@127.0.0.1:{free_port()}/0")
+    assert (done.returncode, done.stdout) == (0, WELL)
+    [line] = done.stderr.splitlines()
+    assert line.startswith("Warning: the cache could not be flushed: ")
+    assert "marked" not in line
+
+
+@pytest.mark.parametrize(
+    "words", [("migrate",), ("user", "set-password", "--username", "ripley")], ids=lambda words: words[0]
+)
+def test_a_database_that_does_not_answer_is_told_in_one_line_without_its_password(
+    words: tuple[str, ...], postgres_url: str
+) -> None:
+    done = moviehub(*words, told=f"{PASSWORD}\n", DATABASE_URL=marked(postgres_url, port=str(free_port())))
+    assert (done.returncode, done.stdout) == (1, "")
+    [line] = done.stderr.splitlines()
+    assert line.endswith("The database cannot answer now.")
+    assert "marked" not in line
+
+
+async def test_doctor_is_well_with_a_migrated_database_and_a_cache(migrated_url: str, valkey_url: str) -> None:
+    done = moviehub("doctor", DATABASE_URL=migrated_url, REDIS_URL=valkey_url, SECRET_KEY=SECRET)
+    assert (done.returncode, done.stderr) == (0, "")
+    told = [line.split()[:2] for line in done.stdout.splitlines()]
+    parts = ("settings", "database", "migrations", "cache", "catalogue")
+    assert told == [["ok", part] for part in parts]
+    assert SECRET not in done.stdout
+    assert str(urlsplit(migrated_url).password) not in done.stdout
+
+    link = await asyncpg.connect(migrated_url)
+    await link.execute("UPDATE alembic_version SET version_num = '0000'")
+    await link.close()
+    done = moviehub("doctor", DATABASE_URL=migrated_url, SECRET_KEY=SECRET)
+    assert done.returncode == 1
+    assert f"fault    migrations   at revision 0000, and this moviehub is made for {newest_revision()}" in done.stdout
+
+
+def test_doctor_tells_what_is_ill_and_never_a_secret(database_url: str) -> None:
+    away = f"redis://:marked-pass@127.0.0.1:{free_port()}/0"
+    tmdb = {"TMDB_URL": f"http://127.0.0.1:{free_port()}/3", "TMDB_TOKEN": "marked-token"}
+    for url, ill in (
+        (database_url, {"migrations"}),
+        (marked(database_url, port=str(free_port())), {"database", "migrations"}),
+        (marked(database_url, user="nobody"), {"database", "migrations"}),
+    ):
+        done = moviehub("doctor", DATABASE_URL=url, REDIS_URL=away, SECRET_KEY=SECRET, **tmdb)
+        assert done.returncode == 1
+        states = {line.split()[1]: line.split()[0] for line in done.stdout.splitlines()}
+        assert {part for part, state in states.items() if state == "fault"} == ill
+        assert (states["cache"], states["catalogue"]) == ("warning", "warning")
+        assert "marked" not in done.stdout + done.stderr
+        assert "Traceback" not in done.stderr
+
+
+async def test_the_first_superuser_is_made_from_a_password_on_standard_input(migrated_url: str) -> None:
+    settings = {"DATABASE_URL": migrated_url}
+    for password, why in (
+        ("password1", "password"),
+        ("", "password"),
+        ("\udcff\udcfe one small orange cat", "password"),
+    ):
+        done = moviehub(*ADMIN, told=f"{password}\n", **settings)
+        assert (done.returncode, done.stdout) == (1, ""), password
+        [line] = done.stderr.splitlines()
+        assert line.startswith(f"Error: {why}: "), line
+        assert not password or password not in line
+    assert await fetch(migrated_url, "SELECT count(*) FROM users") == [(0,)]
+
+    done = moviehub(*ADMIN, told=f"{PASSWORD}\n", **settings)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("Made superuser ripley with id ")
+    query = "SELECT username, is_staff, is_superuser, is_active FROM users"
+    assert await fetch(migrated_url, query) == [("ripley", True, True, True)]
+
+    done = moviehub(*ADMIN[:3], "RIPLEY", *ADMIN[4:], told=f"{PASSWORD}\n", **settings)
+    assert (done.returncode, done.stdout) == (1, "")
+    [line] = done.stderr.splitlines()
+    assert line.startswith("Error: username: ")
+    assert "email: " in line
+
+
+def test_another_password_ends_every_session_of_a_running_server(migrated_url: str) -> None:
+    with serving(DATABASE_URL=migrated_url, SECRET_KEY=SECRET) as server:
+        auth = server.joined("ripley")
+        command = ("user", "set-password", "--email", "ripley@example.org")
+        done = moviehub(*command, told="password1\n", DATABASE_URL=migrated_url)
+        assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+        assert server.http.get("/api/auth/users/me/", headers=auth).status_code == 200
+
+        done = moviehub(*command, told="two large orange cats\n", DATABASE_URL=migrated_url)
+        said = "The password of ripley@example.org is set, and its sessions are ended.\n"
+        assert (done.returncode, done.stdout, done.stderr) == (0, said, "")
+        assert server.http.get("/api/auth/users/me/", headers=auth).status_code == 401
+        old = server.http.post("/api/auth/token/", json={"username": "ripley", "password": PASSWORD})
+        assert old.status_code == 401
+        new = bearer(server.sign_in("ripley", "two large orange cats"))
+        assert server.http.get("/api/auth/users/me/", headers=new).status_code == 200
+
+    done = moviehub("user", "set-password", "--username", "nobody", told=f"{PASSWORD}\n", DATABASE_URL=migrated_url)
+    assert (done.returncode, done.stderr) == (1, "Error: There is no user 'nobody'.\n")
+
+
+def test_a_private_database_serves_the_commands_too(server_folder: Path) -> None:
+    folder = str(server_folder / "state")
+    assert moviehub("migrate", DATA_DIR=folder).stdout == WELL
+    assert moviehub(*ADMIN, told=f"{PASSWORD}\n", DATA_DIR=folder).returncode == 0
+    done = moviehub("doctor", DATA_DIR=folder)
+    assert (done.returncode, done.stderr) == (0, "")
