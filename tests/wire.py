@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 from urllib.parse import unquote_to_bytes
 
 from moviehub.entrypoints.http.app import create_app, openapi_document
@@ -89,7 +89,7 @@ class Wire:
         return {name: dict(getattr(tables, name)) for name in ("users", "sessions", "movies", "favorites", "ratings")}
 
     @classmethod
-    async def over(cls, api: Api) -> "Wire":
+    async def over(cls, api: Api) -> Self:
         """Such a client for a hub with some films, one of them rated, and somebody signed in."""
         wire = cls(api)
         await api.knows(film(1), film(2, title="100% Wolf"), film(3, title="a_b"), film(4, title="back\\slash"))

@@ -65,6 +65,21 @@ async def test_a_parameter_of_another_form_is_400_and_named(wire: Wire) -> None:
     assert await wire.kept() == before
 
 
+async def test_numbers_as_large_as_they_may_be_find_nothing(wire: Wire) -> None:
+    before = await wire.kept()
+    for name in ("movie_id", "tmdb_id", "session_id"):
+        for method, target in targets(name):
+            largest = target.replace(b"{}", b"%d" % (2**63 - 1))
+            refused(await wire(method, largest, wire.signed, JSON, body=b'{"rating": 5}'), 404)
+    for method, target in targets("page"):
+        refused(await wire(method, target.replace(b"{}", b"9" * 18), wire.signed), 404)
+    for value in (b"9" * 18, b"-" + b"9" * 18, b"%d" % 2**31, b"%d" % 2**32):
+        for method, target in targets("genre"):
+            answer = await wire(method, target.replace(b"{}", value), wire.signed)
+            assert (answer.status, json.loads(answer.body)["count"]) == (200, 0)
+    assert await wire.kept() == before
+
+
 NOT_UTF_8 = (b"x=%ff", b"x=\xff", b"x=%c0%af", b"x=%ed%a0%80", b"x=%e2%82", b"%ff=1")
 
 

@@ -5,8 +5,8 @@ import secrets
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Coroutine
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import wraps
 from pathlib import Path
@@ -68,11 +68,15 @@ def _command(function: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
-def _ready(settings: Settings) -> AbstractContextManager[Settings]:
-    """The settings with a database that runs: a private one is started, and ended with us."""
-    from moviehub.entrypoints.bootstrap import private_database
+@contextmanager
+def _ready(settings: Settings) -> Iterator[Settings]:
+    """The settings with a database that runs: a private one is started and migrated, and ended with us."""
+    from moviehub.entrypoints.bootstrap import migrate, private_database
 
-    return private_database(settings)
+    with private_database(settings) as ready:
+        if ready is not settings:
+            migrate(ready)
+        yield ready
 
 
 def _run(settings: Settings, act: "Callable[[Container], Coroutine[Any, Any, Any]]") -> Any:
@@ -150,8 +154,6 @@ def _serve(host: str, port: int, workers: int) -> None:
     with ExitStack() as stack:
         private = settings.database_url.startswith("embedded:")
         settings = stack.enter_context(_ready(settings))
-        if private:
-            bootstrap.migrate(settings)
         generated = not settings.secret_key
         settings = bootstrap.with_secret(settings)
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="moviehub-")))

@@ -109,7 +109,7 @@ def serve(settings: Settings, *, address: str, port: int, workers: int, folder: 
     try:
         server.serve(target_loader=_begin, wrap_loader=False)
     except SystemExit as ended:
-        # Also when the workers were told to end by the same hand as we, such as a supervisor's; then all is well.
+        # A worker that ends while we are told to is no fault: a Ctrl-C or a supervisor may have told it as well.
         if ended.code and not server.interrupt_signal:
             raise StartError("the workers end again and again as soon as they have begun") from None
 
@@ -128,7 +128,6 @@ def _begin() -> "Worker":
 
     parent = multiprocessing.parent_process()
     assert parent is not None
-    os.setsid()  # so that a Ctrl-C in the terminal reaches the parent alone, which ends us in good order
     threading.Thread(target=_end_with, args=(parent.pid,), name="keeper of the worker", daemon=True).start()
     return create()
 
