@@ -86,6 +86,7 @@ class Edge:
         size = 0
         request_id = host = authorization = length = origin = None
         encoding = condition = b""
+        media = b"application/json"
         for name, value in scope["headers"]:
             size += len(name) + len(value) + 4
             if name == b"host":
@@ -98,6 +99,8 @@ class Edge:
                 condition = condition + b"," + value if condition else value
             elif name == b"x-request-id":
                 request_id = value
+            elif name == b"content-type":
+                media = value
             elif name == b"content-length":
                 length = value
             elif name == b"origin":
@@ -113,6 +116,7 @@ class Edge:
             request_id=request_id.decode(),
             host=(host or b"").decode("latin-1"),
             authorization=None if authorization is None else authorization.decode("latin-1"),
+            content_type=media.decode("latin-1"),
             proxies=self.proxies,
             settings=self.settings,
         )

@@ -39,6 +39,7 @@ class Exchange:
     request_id: str
     host: str
     authorization: str | None
+    content_type: str
     proxies: Proxies
     settings: Settings
 

@@ -13,6 +13,7 @@ from litestar import Request
 from litestar.exceptions import InternalServerException
 
 from moviehub.domain.errors import FieldError, Invalid, NotFound
+from moviehub.entrypoints.http.exchange import exchange_of
 from moviehub.entrypoints.http.problems import UnsupportedMediaType
 
 S = TypeVar("S", bound=msgspec.Struct)
@@ -83,7 +84,7 @@ class Body(Generic[S]):
 
     async def read(self, request: AnyRequest) -> S:
         """The body, or Invalid naming every field at fault, or UnsupportedMediaType."""
-        media, _, parameters = request.headers.get("content-type", "application/json").partition(";")
+        media, _, parameters = exchange_of(request.scope).content_type.partition(";")
         media = media.strip().lower()
         charset = re.search(r"charset\s*=\s*\"?([\w-]+)", parameters)
         if charset and charset[1].lower() not in ("utf-8", "utf8", "us-ascii"):

@@ -9,7 +9,7 @@ import msgspec
 
 from moviehub.domain.pages import Page, PageRequest
 from moviehub.entrypoints.http.exchange import exchange_of
-from moviehub.entrypoints.http.inputs import AnyRequest, Rules
+from moviehub.entrypoints.http.inputs import LONGEST_REMEMBERED, AnyRequest, Rules
 
 T = TypeVar("T")
 
@@ -46,13 +46,15 @@ def envelope(request: AnyRequest, page: Page[object]) -> dict[str, object]:
     number = page.request.number
     here = exchange_of(request.scope)
     target = (here.base_url + quote(here.path), request.scope["query_string"])
+    # The same few queries are asked again and again; long ones are not worth the room.
+    link = _link if len(target[1]) <= LONGEST_REMEMBERED else _link.__wrapped__
     return {
         "count": page.total,
         "page": number,
         "page_size": page.request.size,
         "total_pages": page.pages,
-        "next": _link(*target, number + 1) if number < page.pages else None,
-        "previous": _link(*target, min(number - 1, page.pages)) if number > 1 else None,
+        "next": link(*target, number + 1) if number < page.pages else None,
+        "previous": link(*target, min(number - 1, page.pages)) if number > 1 else None,
     }
 
 
