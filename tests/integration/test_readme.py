@@ -30,7 +30,7 @@ def test_the_session_of_the_readme_works_while_make_run_serves_and_ctrl_c_ends_e
     shown, ours = session.replace("BASE=http://127.0.0.1:8000\n", f"BASE={run.url}\n"), "BASE=http://"
     assert run.url in shown
     assert shown.count(ours) == 1
-    (tmp_path / ".curlrc").write_text("fail-with-body\n")  # else curl is content with any answer
+    (tmp_path / ".curlrc").write_text("fail\n")  # else curl is content with any answer
     done = subprocess.run(
         ["sh", "-eu"],
         input=shown,

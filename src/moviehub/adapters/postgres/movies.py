@@ -26,9 +26,6 @@ from moviehub.domain.ratings import Score
 
 MOST_REMEMBERED = 1_000
 
-DEEP = 200
-"""So many films skipped make a page deep."""
-
 
 class Counts:
     """How many films a filter was found to match, for `ttl` seconds: counting costs ten times what a page does.
@@ -102,7 +99,7 @@ class PostgresMovies(Movies):
 
     async def _list(self, wanted: MovieFilter, page: PageRequest) -> Page[Movie]:
         values = filter_values(wanted)
-        statement = list_statement(frozenset(values), wanted.column, wanted.descending, page.offset >= DEEP)
+        statement = list_statement(frozenset(values), wanted.column, wanted.descending)
         size = min(page.size, MOST_COUNTED - page.offset)
         rows = await self._run.rows(statement, **values, size=size, skipped=page.offset)
         end = page.offset + len(rows)
