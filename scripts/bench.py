@@ -7,7 +7,6 @@ a second it tells CPU a request, of the workers and of Postgres and Valkey, from
 
 import argparse
 import asyncio
-import contextlib
 import json
 import os
 import random
@@ -232,6 +231,12 @@ def films() -> list[MovieFacts]:
     ]
 
 
+def passable(folder: str) -> Path:
+    """A place for Postgres in `folder`: root runs it as another user, who must get there."""
+    Path(folder).chmod(0o711)
+    return Path(folder) / "state"
+
+
 async def fill(url: str) -> list[Movie]:
     """10,000 films in the database."""
     storage, met, facts = PostgresStorage(url), list[Movie](), films()
@@ -262,8 +267,7 @@ def main() -> None:
     moviehub = str(Path(sys.executable).with_name("moviehub"))
     with (
         tempfile.TemporaryDirectory() as folder,
-        contextlib.nullcontext(os.chmod(folder, 0o711)),  # as root, Postgres runs as another user
-        PrivatePostgres(Path(folder) / "postgres") as database,
+        PrivatePostgres(passable(folder)) as database,
         PrivateValkey() as redis,
     ):
         migrations.upgrade(database)

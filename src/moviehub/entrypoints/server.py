@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from granian import Granian
-from granian.constants import Interfaces, Loops
+from granian.constants import HTTPModes, Interfaces, Loops
 from granian.http import HTTP1Settings
 
 from moviehub import __version__
@@ -93,6 +93,7 @@ def serve(settings: Settings, *, address: str, port: int, workers: int, folder: 
         address=address,
         port=port,
         interface=Interfaces.ASGI,
+        http=HTTPModes.http1,  # nginx speaks HTTP/2 to clients; here the bounds below would not hold for it
         workers=workers,
         loop=Loops.auto if os.name == "nt" else Loops.uvloop,
         factory=True,

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 
 import asyncpg
-from asyncpg.exceptions import InternalClientError
+from asyncpg.exceptions import ClientConfigurationError, InternalClientError
 
 from moviehub.domain.errors import Invalid, MovieHubError, Unavailable
 from moviehub.domain.movies import MovieNotFound
@@ -40,15 +40,23 @@ INVALID = {
 """Classes of SQLSTATE in which the value is at fault. In all others it is the database or its state."""
 
 
+UNKNOWN = ("42P01", "42703")
+"""A table or a column that is not there."""
+
+
 def translated(failure: BaseException) -> MovieHubError:
     """The domain's error for what asyncpg raised."""
     if isinstance(failure, asyncpg.PostgresError):
         known = CONSTRAINTS.get(getattr(failure, "constraint_name", None) or "")
         if known is not None:
             return known()
+        if failure.sqlstate in UNKNOWN:
+            return Unavailable("The database has not the tables of this version: run moviehub migrate.")
         reason = INVALID.get((failure.sqlstate or "")[:2])
         if reason is not None:
             return Invalid(detail=reason)
+    elif isinstance(failure, ClientConfigurationError):
+        return Unavailable("MOVIEHUB_DATABASE_URL has a parameter that cannot be.")
     elif isinstance(failure, asyncpg.InterfaceError) and isinstance(failure, ValueError):  # it could not be encoded
         return Invalid(detail=INVALID["22"])
     return Unavailable("The database cannot answer now.")

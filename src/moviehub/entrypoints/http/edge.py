@@ -5,7 +5,6 @@ import hashlib
 import re
 import secrets
 import time
-from functools import lru_cache
 
 import structlog
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Send
@@ -15,6 +14,7 @@ from moviehub.entrypoints.http import problems
 from moviehub.entrypoints.http.calls import send_whole
 from moviehub.entrypoints.http.exchange import Exchange, Proxies
 from moviehub.entrypoints.http.metrics import Metrics
+from moviehub.entrypoints.http.negotiation import LEAST_COMPRESSED, accepts_gzip, encoded, etag_matches
 from moviehub.entrypoints.http.public_pages import LONGEST_KEPT, Headers, PublicPage, PublicPages
 from moviehub.entrypoints.logs import REQUEST_ID
 from moviehub.entrypoints.settings import Settings
@@ -22,14 +22,12 @@ from moviehub.entrypoints.settings import Settings
 LONGEST_TARGET = 8 * 1024
 LARGEST_HEADERS = 32 * 1024
 LARGEST_BODY = 64 * 1024
-LEAST_COMPRESSED = 500
 LONGEST_REMEMBERED = 200
 
 _SANE_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 _HOST = re.compile(rb"(?:[A-Za-z0-9._-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 _PREFLIGHT = b"access-control-request-method"
 _MAX_AGE = re.compile(rb"public, max-age=([0-9]+)")
-_COMPRESSIBLE = (b"application/json", b"application/problem+json", b"text/", b"application/javascript")
 _SECURITY: Headers = [
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
@@ -40,32 +38,6 @@ _OF_A_BODY = (b"content-type", b"content-length", b"content-encoding")
 _HSTS = (b"strict-transport-security", b"max-age=31536000; includeSubDomains")
 
 log = structlog.get_logger()
-
-
-@lru_cache(1024)
-def accepts_gzip(accept_encoding: bytes) -> bool:
-    """Whether gzip may be sent: named, or covered by `*`, with a weight above 0 (RFC 9110 section 12.5.3)."""
-    weights: dict[str, float] = {}
-    for item in accept_encoding.decode("latin-1").lower().split(","):
-        name, *parameters = (part.strip() for part in item.split(";"))
-        weight = 1.0
-        for parameter in parameters:
-            if parameter.startswith("q="):
-                try:
-                    weight = float(parameter[2:])
-                except ValueError:
-                    weight = 0.0
-        weights[name] = weight
-    return weights.get("gzip", weights.get("*", 0.0)) > 0
-
-
-def etag_matches(if_none_match: bytes, etag: bytes) -> bool:
-    """Whether one of the client's entity tags is ours, in either encoding (RFC 9110 section 13.1.2)."""
-    if if_none_match.strip() == b"*":
-        return True
-    bare = etag.strip(b'"')
-    tags = {tag.strip().removeprefix(b"W/").strip(b'"').removesuffix(b"-gzip") for tag in if_none_match.split(b",")}
-    return bare in tags
 
 
 class Edge:
@@ -161,7 +133,7 @@ class Edge:
             if status == 204:
                 body, headers = b"", [pair for pair in headers if pair[0] != b"content-type"]
             else:
-                body, headers = _encoded(answer.body, headers, gzipped)
+                body, headers = encoded(answer.body, headers, gzipped)
             await send_whole(send, status, headers, b"" if method == "HEAD" else body)
         self.metrics.count(method, template, status, time.perf_counter() - started)
 
@@ -191,7 +163,7 @@ class Edge:
         headers = self._common(answer.headers, exchange)
         control = next((value for name, value in headers if name == b"cache-control"), b"")
         if b"no-store" in control:
-            body, headers = _encoded(answer.body, headers, gzipped)
+            body, headers = encoded(answer.body, headers, gzipped)
             await send_whole(send, 200, headers, b"" if method == "HEAD" else body)
             return 200
         etag = b'"%s"' % hashlib.sha256(answer.body).hexdigest()[:32].encode()
@@ -210,7 +182,7 @@ class Edge:
                 until=now + min(LONGEST_KEPT, int(life[1])),
             )
             self.pages.keep(key, page)
-        body, headers = _encoded(answer.body, headers, gzipped, etag)
+        body, headers = encoded(answer.body, headers, gzipped, etag)
         if condition and etag_matches(condition, etag):
             await send_whole(send, 304, [pair for pair in headers if pair[0] not in _OF_A_BODY], b"")
             return 304
@@ -286,17 +258,3 @@ def _refusal(scope: HTTPScope, host: bytes | None, size: int, length: bytes | No
     if b"//" in path or b"%2f" in path.lower():  # or one thing would have many names
         return problems.NoSuchPath("No path has an empty segment or an encoded slash.")
     return None
-
-
-def _encoded(body: bytes, headers: Headers, gzipped: bool, etag: bytes | None = None) -> tuple[bytes, Headers]:
-    """The body in the encoding that the client takes, with the headers that tell of it."""
-    headers = list(headers)
-    kind = next((value for name, value in headers if name == b"content-type"), b"")
-    if gzipped and len(body) > LEAST_COMPRESSED and kind.startswith(_COMPRESSIBLE):
-        body = gzip.compress(body, 4, mtime=0)
-        headers.append((b"content-encoding", b"gzip"))
-        etag = etag and etag[:-1] + b'-gzip"'
-    if etag:
-        headers.append((b"etag", etag))
-    headers.append((b"content-length", b"%d" % len(body)))
-    return body, headers
