@@ -1,10 +1,12 @@
 """What is true of every exchange: ids, limits, headers, conditional requests, compression, and one answer for HEAD."""
 
+import asyncio
 import gzip
 import hashlib
 import re
 import secrets
 import time
+from contextlib import suppress
 
 import structlog
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Send
@@ -22,6 +24,8 @@ from moviehub.entrypoints.settings import Settings
 LONGEST_TARGET = 8 * 1024
 LARGEST_HEADERS = 32 * 1024
 LARGEST_BODY = 64 * 1024
+MOST_DRAINED = 1024 * 1024
+LONGEST_DRAIN = 0.5
 LONGEST_REMEMBERED = 200
 
 _SANE_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
@@ -122,6 +126,8 @@ class Edge:
             except Exception as error:
                 log.error("unexpected error", exc_info=error)
                 answer.problem(problems.Broken("Something unexpected went wrong."), exchange)
+        if answer.status == 413:
+            await _drain(receive)
         if method == "OPTIONS" and answer.status == 405:
             answer.status = 204
         template = scope.get("path_template") or "(none)"
@@ -237,6 +243,18 @@ class _Answer:
         self.status, headers, self.body = problems.document(fault, exchange)
         self.headers = [(name.encode(), value.encode()) for name, value in headers.items()]
         self.headers.append((b"content-type", problems.MEDIA_TYPE.encode()))
+
+
+async def _drain(receive: Receive) -> None:
+    """Read on for a while, for a client that is still sending would be cut off and never see the answer."""
+    left = MOST_DRAINED
+    with suppress(TimeoutError):
+        async with asyncio.timeout(LONGEST_DRAIN):
+            while left > 0:
+                message = await receive()
+                if message["type"] != "http.request" or not message["more_body"]:
+                    return
+                left -= len(message["body"])
 
 
 def _refusal(scope: HTTPScope, host: bytes | None, size: int, length: bytes | None) -> MovieHubError | None:
