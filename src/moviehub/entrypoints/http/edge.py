@@ -252,9 +252,9 @@ async def _drain(receive: Receive) -> None:
         async with asyncio.timeout(LONGEST_DRAIN):
             while left > 0:
                 message = await receive()
-                if message["type"] != "http.request" or not message["more_body"]:
+                if message["type"] != "http.request" or not message.get("more_body"):
                     return
-                left -= len(message["body"])
+                left -= len(message.get("body", b""))
 
 
 def _refusal(scope: HTTPScope, host: bytes | None, size: int, length: bytes | None) -> MovieHubError | None:
