@@ -21,7 +21,7 @@ from moviehub.entrypoints.http import openapi
 from moviehub.entrypoints.http.auth import BearerAuth
 from moviehub.entrypoints.http.cors import Cors
 from moviehub.entrypoints.http.docs import DocsController
-from moviehub.entrypoints.http.edge import LARGEST_BODY, Edge
+from moviehub.entrypoints.http.edge import Edge
 from moviehub.entrypoints.http.favorites import FavoritesController
 from moviehub.entrypoints.http.health import HealthController
 from moviehub.entrypoints.http.listings import ListingsController
@@ -74,7 +74,6 @@ def create_router(container: Container, metrics: Metrics) -> Litestar:
         },
         state=State({"clock": container.clock()}),
         exception_handlers={MovieHubError: answer_problem, HTTPException: answer_problem, Exception: answer_problem},
-        request_max_body_size=LARGEST_BODY,
         openapi_config=None,
         logging_config=None,
     )

@@ -15,6 +15,7 @@ from moviehub.domain.errors import Invalid, MovieHubError
 from moviehub.entrypoints.http import problems
 from moviehub.entrypoints.http.calls import send_whole
 from moviehub.entrypoints.http.exchange import Exchange, Proxies
+from moviehub.entrypoints.http.inputs import LARGEST_BODY
 from moviehub.entrypoints.http.metrics import Metrics
 from moviehub.entrypoints.http.negotiation import LEAST_COMPRESSED, accepts_gzip, encoded, etag_matches
 from moviehub.entrypoints.http.public_pages import LONGEST_KEPT, Headers, PublicPage, PublicPages
@@ -23,7 +24,6 @@ from moviehub.entrypoints.settings import Settings
 
 LONGEST_TARGET = 8 * 1024
 LARGEST_HEADERS = 32 * 1024
-LARGEST_BODY = 64 * 1024
 MOST_DRAINED = 1024 * 1024
 LONGEST_DRAIN = 0.5
 LONGEST_REMEMBERED = 200

@@ -10,17 +10,17 @@ from urllib.parse import parse_qsl
 
 import msgspec
 from litestar import Request
-from litestar.exceptions import InternalServerException
 
 from moviehub.domain.errors import FieldError, Invalid, NotFound
 from moviehub.entrypoints.http.exchange import exchange_of
-from moviehub.entrypoints.http.problems import UnsupportedMediaType
+from moviehub.entrypoints.http.problems import TooLarge, UnsupportedMediaType
 
 S = TypeVar("S", bound=msgspec.Struct)
 Rules = Mapping[str, Callable[[Any], object]]
 Check = Callable[[Mapping[str, Any]], Iterable[FieldError]]
 AnyRequest = Request[Any, Any, Any]
 
+LARGEST_BODY = 64 * 1024
 LARGEST_ID = 2**63 - 1
 LARGEST_NUMBER = 10**18 - 1
 LONGEST_REMEMBERED = 200
@@ -89,10 +89,7 @@ class Body(Generic[S]):
         charset = re.search(r"charset\s*=\s*\"?([\w-]+)", parameters)
         if charset and charset[1].lower() not in ("utf-8", "utf8", "us-ascii"):
             raise UnsupportedMediaType("Send the body in UTF-8.")
-        try:
-            raw = await request.body()
-        except InternalServerException:  # so the framework calls a body that breaks off, as after a bad chunk
-            raise Invalid(detail="The body breaks off.") from None
+        raw = await _whole_body(request)
         pairs: Sequence[tuple[str, Any]]
         if self.form and media == "application/x-www-form-urlencoded":
             pairs = _pairs(raw)
@@ -185,6 +182,23 @@ class Query(Generic[S]):
         if faults:
             raise Invalid(faults.values())
         return self.shape(**given)
+
+
+async def _whole_body(request: AnyRequest) -> bytes:
+    """All of the body. The framework's own way costs as much as all the rest of a small request."""
+    parts: list[bytes] = []
+    left = LARGEST_BODY
+    while True:
+        message = await request.receive()
+        if message["type"] != "http.request":  # the client is gone, or has sent a bad chunk
+            raise Invalid(detail="The body breaks off.")
+        part = message.get("body", b"")
+        left -= len(part)
+        if left < 0:
+            raise TooLarge("The body is larger than 64 KiB.")
+        parts.append(part)
+        if not message.get("more_body"):
+            return b"".join(parts)
 
 
 def _pairs(raw: bytes) -> list[tuple[str, str]]:
