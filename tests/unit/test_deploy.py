@@ -11,7 +11,7 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 
 from moviehub.entrypoints.cli import main
-from moviehub.entrypoints.http.edge import LARGEST_BODY
+from moviehub.entrypoints.http.inputs import LARGEST_BODY
 from moviehub.entrypoints.settings import PREFIX, Settings, SettingsError
 
 ROOT = Path(__file__).parents[2]
