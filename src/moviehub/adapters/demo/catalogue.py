@@ -75,7 +75,7 @@ class DemoCatalogue(Catalogue):
             case Recommended():
                 raise MovieNotFound()
             case _:
-                raise NotImplementedError(listing)
+                raise TypeError(f"no such list is kept here: {listing!r}")
 
     def _found(self, query: str, year: int | None) -> list[MovieFacts]:
         """The films whose title has every word of the query: the same title first, then what begins so."""

@@ -65,7 +65,7 @@ class MemoryCatalogue(Catalogue):
             case Recommended():
                 films = self._recommended(self._film(listing.tmdb_id))
             case _:
-                raise NotImplementedError(listing)
+                raise TypeError(f"no such list is kept here: {listing!r}")
         return films[:MOST_COUNTED]
 
     def _recommended(self, liked: MovieFacts) -> list[MovieFacts]:

@@ -161,7 +161,7 @@ class TmdbCatalogue(Catalogue):
             case Recommended():
                 return f"movie/{listing.tmdb_id}/recommendations", {}
             case _:
-                raise NotImplementedError(listing)
+                raise TypeError(f"no such list is kept here: {listing!r}")
 
     async def _ask(self, path: str, params: Mapping[str, str]) -> tuple[int, bytes]:
         """The status, which is 200, 400, 404 or 422, and the body."""
