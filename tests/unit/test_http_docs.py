@@ -226,3 +226,11 @@ async def test_metrics_count_requests_by_route(api: Api) -> None:
     await api.get("/api/movies/77/")
     counted = 'moviehub_http_request_seconds_count{method="GET",route="/api/movies/{movie_id}",status="404"} 1.0'
     assert counted in (await api.get("/metrics")).text
+
+
+async def test_the_groups_of_calls_are_listed_in_the_order_in_which_they_are_read(api: Api) -> None:
+    document = (await api.get("/openapi.json")).json()
+    listed = [tag["name"] for tag in document["tags"]]
+    used = {tag for item in document["paths"].values() for operation in item.values() for tag in operation["tags"]}
+    assert listed[0] == "Discovery"
+    assert set(listed) == used

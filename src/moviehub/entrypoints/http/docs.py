@@ -41,16 +41,15 @@ PAGE = call(auth="none", answers={200: "text/html"})
 AnyRequest = Request[Any, Any, Any]
 
 
-def page(title: str, body: str, *, policy: str = _PAGE_POLICY, head: str = "", status: int = 200) -> Response[str]:
+def page(title: str, body: str, *, policy: str = _PAGE_POLICY, head: str = f"<style>{_STYLE}</style>") -> Response[str]:
     """An HTML page of ours."""
     html = (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
-        f'<meta name="viewport" content="width=device-width,initial-scale=1"><style>{_STYLE}</style>{head}</head>'
+        f'<meta name="viewport" content="width=device-width,initial-scale=1">{head}</head>'
         f"<body>{body}</body></html>"
     )
     return Response(
         html,
-        status_code=status,
         media_type="text/html",
         headers={"content-security-policy": policy, "cache-control": "public, max-age=60"},
     )

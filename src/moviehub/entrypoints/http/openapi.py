@@ -16,6 +16,11 @@ from moviehub.entrypoints.http.inputs import LARGEST_ID, LARGEST_NUMBER
 from moviehub.entrypoints.http.problems import MEDIA_TYPE, ProblemOut
 
 ATTRIBUTION = "This product uses the TMDB API but is not endorsed or certified by TMDB."
+_TAGS = (
+    *("Discovery", "Movies", "Favourites", "Ratings"),
+    *("Accounts", "Tokens", "Sessions", "Operation", "Documentation"),
+)
+"""The groups of calls, in the order in which people read of them."""
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 _DESCRIPTION = f"""A movie catalogue backed by TMDb, with accounts, favourites, ratings and reviews.
@@ -97,6 +102,7 @@ def build(app: Litestar) -> dict[str, Any]:
             "license": {"name": "MIT", "identifier": "MIT"},
         },
         "servers": [{"url": "/"}],
+        "tags": [{"name": name} for name in _TAGS],
         "paths": paths,
         "components": {
             "schemas": dict(sorted(components.items())),
