@@ -128,6 +128,12 @@ def test_a_token_that_tmdb_cannot_have_given_keeps_the_server_from_starting() ->
     assert done.stderr == "Error: MOVIEHUB_TMDB_TOKEN: the TMDb token holds characters that no token has\n"
 
 
+def test_a_redis_url_with_an_unknown_parameter_keeps_the_server_from_starting() -> None:
+    done = run("serve", **{**MEMORY, "MOVIEHUB_REDIS_URL": "redis://hub.test/0?colour=marked"})
+    assert (done.exit_code, done.stdout) == (78, "")
+    assert done.stderr == "Error: MOVIEHUB_REDIS_URL: the URL has a parameter that the client does not know\n"
+
+
 @pytest.mark.parametrize(
     ("words", "name"),
     [

@@ -96,4 +96,8 @@ def _client(url: str, timeout: float, *, retries: int) -> Redis:
         retry=Retry(NoBackoff(), retries),
         protocol=2,  # one round trip less on connecting, and no notices of maintenance
     )
+    try:
+        pool.connection_class(**pool.connection_kwargs)  # connects to nothing yet, and knows what it may be given
+    except TypeError:
+        raise ValueError("the URL has a parameter that the client does not know") from None
     return Redis.from_pool(pool)
