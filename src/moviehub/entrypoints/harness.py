@@ -36,7 +36,7 @@ class Harness:
     async def knows(self, *facts: MovieFacts) -> tuple[Movie, ...]:
         """Films put into the catalogue and met by the hub."""
         self.catalogue.films.extend(facts)
-        async with self.container.storage().transaction() as uow:
+        async with self.container.storage().autocommit() as uow:
             met: tuple[Movie, ...] = await uow.movies.remember(facts, self.clock.now())
         return met
 

@@ -30,15 +30,16 @@ class BearerAuth(ASGIMiddleware):
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         """Find the caller, or refuse them."""
         call: Call | None = scope["route_handler"].opt.get("call")
+        auth = call.auth if call is not None else "required"  # who forgets to say gets nobody in
         scope["user"] = None
-        if call is not None and call.auth != "none":
+        if auth != "none":
             header = exchange_of(scope).authorization
             if header is not None:
                 kind, _, token = header.partition(" ")
                 if kind.lower() != "bearer" or not token.strip():
                     raise BadToken()
                 scope["user"] = await self.authenticate(access=token.strip())
-            elif call.auth == "required":
+            elif auth == "required":
                 raise Unauthenticated("Sign in, and send the access token as Authorization: Bearer …")
         await next_app(scope, receive, send)
 
