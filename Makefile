@@ -15,7 +15,7 @@ REMAKE := remake
 endif
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq --no-compile --root-user-action=ignore
 
-.PHONY: help install run run-memory test check fmt lock migrate revision openapi bench clean remake
+.PHONY: help install run run-memory test check fmt lock migrate revision openapi bench audit sbom clean remake
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## */\1|/p' Makefile | while IFS='|' read -r name what; do \
@@ -58,6 +58,12 @@ openapi: $(DONE) ## print the OpenAPI document
 
 bench: $(DONE) ## measure requests a second
 	@$(BIN)/python scripts/bench.py
+
+audit: $(DONE) ## what is known against the code and the dependencies; ARGS passes more to pip-audit
+	@$(BIN)/python scripts/audit.py $(ARGS)
+
+sbom: $(DONE) ## write what an installed moviehub is made of to build/sbom.cdx.json (CycloneDX)
+	@$(BIN)/python scripts/sbom.py build/sbom.cdx.json
 
 clean: ## remove .venv and all that the tools left behind; the data stays
 	@rm -rf .venv build dist .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

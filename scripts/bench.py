@@ -31,6 +31,7 @@ from moviehub.adapters.embedded import PrivatePostgres, PrivateValkey
 from moviehub.adapters.postgres import migrations
 from moviehub.adapters.postgres.storage import PostgresStorage
 from moviehub.domain.movies import GENRES, Movie, MovieFacts
+from moviehub.entrypoints.settings import UNLIMITED
 
 MOVIES = 10_000
 FAVORITES = 50
@@ -280,6 +281,8 @@ def main() -> None:
             "MOVIEHUB_REDIS_URL": redis,
             "MOVIEHUB_TMDB_URL": "demo://",
             "MOVIEHUB_SECRET_KEY": "x" * 48,
+            # On, and out of the way: one client asks for all.
+            **{f"MOVIEHUB_{name.upper()}": "900000000/minute" for name in UNLIMITED},
         }
         command = [moviehub, "serve", "--port", str(port), "--workers", str(options.workers)]
         with process(command, environment, port, "/api/movies/popular/") as (server, started):

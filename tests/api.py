@@ -10,7 +10,8 @@ import httpx
 from moviehub.domain.movies import MovieFacts
 from moviehub.entrypoints.bootstrap import Container, in_memory
 from moviehub.entrypoints.http.app import create_app
-from moviehub.entrypoints.settings import Settings
+from moviehub.entrypoints.settings import UNLIMITED, Settings
+from moviehub.entrypoints.use_cases import use_cases
 
 PASSWORD = "a long enough phrase"
 
@@ -65,6 +66,13 @@ class Api:
         await self.register(username)
         return await self.sign_in(username)
 
+    async def superuser(self, username: str = "root") -> str:
+        """The access token of a new superuser."""
+        register = use_cases(self.container)["register"]
+        await register(username=username, email=f"{username}@example.org", password=PASSWORD, is_superuser=True)
+        access: str = (await self.sign_in(username))["access"]
+        return access
+
     async def knows(self, *facts: MovieFacts) -> list[int]:
         """The ids of films that the catalogue tells of and the hub has met."""
         self.catalogue.films.extend(facts)
@@ -92,7 +100,7 @@ def film(number: int, **facts: Any) -> MovieFacts:
 
 def memory_settings(**chosen: Any) -> Settings:
     """Settings for a hub in memory."""
-    return Settings(**{"database_url": "memory://", "secret_key": "k" * 32, **chosen})
+    return Settings(**{"database_url": "memory://", "secret_key": "k" * 32, **UNLIMITED, **chosen})
 
 
 @asynccontextmanager

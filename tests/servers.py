@@ -16,6 +16,8 @@ from typing import Any, TypeVar
 
 import httpx
 
+from moviehub.entrypoints.settings import UNLIMITED
+
 T = TypeVar("T")
 
 ROOT = Path(__file__).parents[1]
@@ -39,7 +41,8 @@ def free_port() -> int:
 def environment(**settings: str) -> dict[str, str]:
     """The environment of a user who has set these and nothing else, by their names without MOVIEHUB_."""
     plain = {name: value for name, value in os.environ.items() if not name.startswith(("MOVIEHUB_", "MAKE"))}
-    return {**plain, **{f"MOVIEHUB_{name}": value for name, value in {"BCRYPT_COST": "4", **settings}.items()}}
+    usual = {"BCRYPT_COST": "4", **{name.upper(): "off" for name in UNLIMITED}}
+    return {**plain, **{f"MOVIEHUB_{name}": value for name, value in {**usual, **settings}.items()}}
 
 
 def moviehub(*words: str, told: str = "", **settings: str) -> "subprocess.CompletedProcess[str]":

@@ -18,6 +18,7 @@ GOOD: dict[str, dict[str, Any]] = {
     "/update_profile/": {"email": "new@example.org", "first_name": "x", "last_name": "x", "bio": "x"},
     "/change_password/": {"current_password": PASSWORD, "new_password": "another good phrase"},
     "/me/": {"password": PASSWORD},
+    "/{user_id}/": {"is_active": True, "is_staff": True},
     "/rate/": {"rating": 5, "review": "x"},
     "/token/": {"username": "alice", "password": PASSWORD},
     "/verify/": {"token": "x"},
@@ -25,6 +26,7 @@ GOOD: dict[str, dict[str, Any]] = {
     "/revoke/": {"refresh": "x"},
     "/blacklist/": {"refresh": "x"},
 }
+KNOWN = {"movie_id": 1, "tmdb_id": 1_001, "session_id": 1, "user_id": 2, "slug": "not-found", "name": "start.js"}
 BREAK = bytes(bytearray(b"break"))
 """The last piece of a body that comes to no end."""
 
@@ -90,10 +92,11 @@ class Wire:
 
     @classmethod
     async def over(cls, api: Api) -> Self:
-        """Such a client for a hub with some films, one of them rated, and somebody signed in."""
+        """Such a client for a hub with some films, one of them rated, and a superuser signed in, who may ask all."""
         wire = cls(api)
         await api.knows(film(1), film(2, title="100% Wolf"), film(3, title="a_b"), film(4, title="back\\slash"))
-        token = await api.joined()
+        token = await api.superuser("alice")
+        await api.register("bob")
         assert (await api.post("/api/movies/1/rate/", {"rating": 5}, token=token)).status_code == 201
         wire.token = token.encode()
         return wire
@@ -122,7 +125,7 @@ def calls_with_a_body() -> Iterator[tuple[str, bytes, dict[str, Any]]]:
     for method, path, told in OPERATIONS:
         if "requestBody" in told:
             good = next(body for end, body in GOOD.items() if path.endswith(end))
-            yield method, path.format(movie_id=1).encode(), good
+            yield method, path.format(**KNOWN).encode(), good
 
 
 def targets(parameter: str) -> Iterator[tuple[str, bytes]]:
@@ -133,4 +136,4 @@ def targets(parameter: str) -> Iterator[tuple[str, bytes]]:
                 yield method, path.replace("{" + parameter + "}", "{}").encode()
             else:
                 needed = "" if parameter == "q" or "/search/" not in path else "q=a&"
-                yield method, f"{path.format(movie_id=1)}?{needed}{parameter}={{}}".encode()
+                yield method, f"{path.format(**KNOWN)}?{needed}{parameter}={{}}".encode()

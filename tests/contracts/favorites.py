@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from moviehub.application.ports import Storage
+from moviehub.application.storage import Storage
 from moviehub.domain.favorites import Favorite, FavoriteNotFound
 from moviehub.domain.movies import Mark, MarkedMovie, MovieNotFound
 from moviehub.domain.pages import NoSuchPage, Page, PageRequest

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from moviehub.application.ports import Storage
+from moviehub.application.storage import Storage
 from moviehub.domain.errors import Invalid
 from moviehub.domain.movies import FRESH_FOR, ORDERINGS, Mark, Movie, MovieDetail, MovieFilter, MovieNotFound
 from moviehub.domain.pages import NoSuchPage, Page, PageRequest

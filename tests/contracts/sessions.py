@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from moviehub.application.ports import Storage
+from moviehub.application.storage import Storage
 from moviehub.domain.errors import Invalid
 from moviehub.domain.pages import NoSuchPage, Page, PageRequest
 from moviehub.domain.sessions import BadToken, Session, SignedIn

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from moviehub.application.ports import Storage
+from moviehub.application.storage import Storage
+from moviehub.domain.audit import Entry, Event
 from moviehub.domain.errors import Invalid
 from moviehub.domain.movies import Movie, MovieDetail, MovieFacts
 from moviehub.domain.pages import Page, PageRequest
@@ -179,6 +180,8 @@ class StorageContract:
                 await uow.users.add(new_user("ada"), NOW)
             with pytest.raises(TypeError):
                 await uow.movies.remember([facts(1)], NOW)
+            with pytest.raises(TypeError):
+                await uow.audit.add(Entry(at=NOW, event=Event.CACHE_FLUSH))
 
     async def test_work_of_one_call_is_kept(self, storage: Storage) -> None:
         async with storage.autocommit() as uow:

@@ -1,13 +1,13 @@
-"""What every storage of accounts owes; a subclass has a fixture `storage`."""
+"""What every storage of accounts owes; a subclass has the fixtures `storage` and `crowd`, one with `CROWD` in it."""
 
 import asyncio
 from dataclasses import replace
 
 import pytest
 
-from moviehub.application.ports import Storage
+from moviehub.application.storage import Storage
 from moviehub.domain.errors import Invalid
-from moviehub.domain.pages import Page, PageRequest
+from moviehub.domain.pages import NoSuchPage, Page, PageRequest
 from moviehub.domain.ratings import RatingNotFound, Score
 from moviehub.domain.users import Taken, User, UserNotFound
 from tests.contracts.storage import (
@@ -24,6 +24,16 @@ from tests.contracts.storage import (
     remember,
     sign_in,
 )
+
+CROWD = [new_user(f"user{number}") for number in range(10_020)]
+
+
+async def found(storage: Storage, search: str) -> list[str]:
+    """The names of the accounts that a search finds, in its order."""
+    async with storage.reading() as uow:
+        page = await uow.users.list(search, PageRequest(1, 100))
+    assert page.total == len(page.items)
+    return [user.username for user in page.items]
 
 
 class UsersContract:
@@ -111,6 +121,78 @@ class UsersContract:
             found = await uow.users.find_by_login("ADA@example.org")
         assert found is not None
         assert found.id == own.id
+
+    async def test_accounts_are_listed_whole_newest_first_page_by_page(self, storage: Storage) -> None:
+        users = [await register(storage, name, bio="x") for name in ("ada", "cleo", "bob")]
+        async with storage.transaction() as uow:
+            await uow.users.save(users[0].with_profile(after(9), bio="changed later"))
+            users[0] = await uow.users.get(users[0].id)
+        async with storage.reading() as uow:
+            pages = [await uow.users.list("", PageRequest(number, 2)) for number in (1, 2)]
+            assert [(page.total, page.items) for page in pages] == [(3, (users[2], users[1])), (3, (users[0],))]
+            assert (await uow.users.list("e", PageRequest(2, 2))).items == (users[0],)
+            for search in ("", "e", "nobody"):
+                with pytest.raises(NoSuchPage):
+                    await uow.users.list(search, PageRequest(3, 2))
+
+    async def test_a_list_of_nobody_is_one_empty_page(self, storage: Storage) -> None:
+        async with storage.reading() as uow:
+            for search in ("", "ada"):
+                assert await uow.users.list(search, PageRequest()) == Page((), 0, PageRequest())
+
+    @pytest.mark.parametrize(
+        ("search", "names"),
+        [
+            ("LOVE", ["Lovelace", "eve"]),
+            ("lacy", []),
+            ("velac", ["Lovelace"]),
+            ("@HOME.example", ["eve"]),
+            ("strasse", ["straße"]),
+            ("STRAẞE", ["straße"]),
+            ("Ｌace", ["Lovelace"]),
+            ("e", ["a.b", "a_b", "straße", "Lovelace", "eve"]),
+            ("a_b", ["a_b"]),
+            ("_", ["a_b"]),
+            ("a.b", ["a.b"]),
+            ("%", ["a.b"]),
+            ("l%e", []),
+            ("5%o", ["a.b"]),
+            ("\\", []),
+            ("a\\_b", []),
+            ("5\\%", []),
+            (" ", []),
+            ("'", []),
+        ],
+    )
+    async def test_a_search_finds_parts_of_names_and_addresses_letter_by_letter_without_regard_to_case(
+        self, storage: Storage, search: str, names: list[str]
+    ) -> None:
+        for name, email in (
+            ("eve", "Love@home.example"),
+            ("Lovelace", "x@example.org"),
+            ("straße", "y@example.org"),
+            ("a_b", "z@example.org"),
+            ("a.b", "5%off@example.org"),
+        ):
+            await register(storage, name, email=email)
+        assert await found(storage, search) == names
+
+    async def test_a_search_for_what_no_account_can_have_finds_nothing(self, storage: Storage) -> None:
+        await register(storage, "ada")
+        for text in (*IMPOSSIBLE_TEXTS, "\0", "ada\0", "x" * 10_000):
+            assert await found(storage, text) == []
+
+    async def test_the_total_of_accounts_stops_at_10_000_and_so_do_the_pages(self, crowd: Storage) -> None:
+        names = [user.username for user in CROWD]
+        for search in ("", "ser"):
+            async with crowd.reading() as uow:
+                first = await uow.users.list(search, PageRequest(1, 100))
+                uneven = await uow.users.list(search, PageRequest(334, 30))
+                for number, size in ((101, 100), (335, 30), (10**30, 1)):
+                    with pytest.raises(NoSuchPage):
+                        await uow.users.list(search, PageRequest(number, size))
+            assert (first.total, [user.username for user in first.items]) == (10_000, names[:-101:-1])
+            assert (uneven.total, [user.username for user in uneven.items]) == (10_000, names[29:19:-1])
 
     async def test_a_changed_account_is_kept(self, storage: Storage) -> None:
         user = await register(storage, "ada", bio="old")

@@ -4,60 +4,32 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass, replace
-from datetime import date, timedelta
+from datetime import timedelta
 from typing import Any
 
 import asyncpg
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
+from structlog.testing import capture_logs
 
 from moviehub.adapters.memory.storage import MemoryStorage
 from moviehub.adapters.postgres.storage import PostgresStorage
-from moviehub.application.ports import Storage, UnitOfWork
+from moviehub.application.storage import Storage, UnitOfWork
+from moviehub.domain.audit import Entry, Event
 from moviehub.domain.errors import MovieHubError
-from moviehub.domain.movies import ORDERINGS, MovieFacts, MovieFilter, MovieNotFound
+from moviehub.domain.movies import MovieFacts, MovieFilter, MovieNotFound
 from moviehub.domain.pages import PageRequest
 from moviehub.domain.ratings import Opinion
 from moviehub.domain.sessions import BadToken
 from moviehub.domain.users import NewUser
 from tests.contracts.storage import NOW
+from tests.strategies import addresses, events, facts, filters, names, numbers, orderings, pages, searches, texts, waits
 
 Act = Callable[[UnitOfWork, int], Awaitable[object]]  # done to the first storage, memory, or the second
 
 ABSENT = 2**40
-KINDS = {"user_id": "User", "movie_id": "Movie"}
-
-numbers = st.integers(0, 6)
-names = st.sampled_from(["ada", "Ada", "bob", "straße", "STRASSE", "o_neil", "eve@example.org"])
-addresses = st.sampled_from(["ada@example.org", "ADA@example.org", "bob@example.org", "eve@example.org"])
-texts = st.sampled_from([None, "", "fine", "Two\nlines \N{CLAPPER BOARD}"])
-pages = st.builds(PageRequest, number=st.integers(1, 3), size=st.integers(1, 4))
-waits = st.sampled_from([-1, 0.000001, 1, 60, 13 * 3600])  # clocks of several machines differ
-facts = st.builds(
-    MovieFacts,
-    tmdb_id=st.integers(1, 9),
-    title=st.sampled_from(["Éclair", "eclair", "Zoë", "zoe 2", "100%", "a_b", "", "夜"]),
-    release_date=st.sampled_from([None, date(1999, 12, 31), date(2000, 1, 1), date(2000, 12, 31)]),
-    poster_path=st.sampled_from([None, "", "/p.jpg"]),
-    popularity=st.sampled_from([0.0, 1.5, 1e-05, 1e9]),
-    vote_average=st.sampled_from([0.0, 5.0, 7.25]),
-    vote_count=st.sampled_from([0, 2**40]),
-    original_language=st.sampled_from(["", "en", "de"]),
-    genre_ids=st.sampled_from([(), (1,), (2, 1), (1, 2)]),
-)
-orderings = [sign + name for name in ORDERINGS for sign in ("", "-")]
-filters = st.builds(MovieFilter, ordering=st.sampled_from(orderings)) | st.builds(
-    MovieFilter,
-    search=st.sampled_from(["", "", "", "E", "é", "%", "_", " ", "zoe", "夜"]),
-    genres=st.sampled_from([(), (), (1,), (2, 3), (9,)]),
-    languages=st.sampled_from([(), (), ("en",), ("de", "en")]),
-    release_year=st.sampled_from([None, None, 1999, 2000]),
-    min_rating=st.sampled_from([None, None, 5.0]),
-    max_rating=st.sampled_from([None, None, 5.0]),
-    min_popularity=st.sampled_from([None, None, 1.5]),
-    ordering=st.sampled_from(orderings),
-)
+KINDS = {"user_id": "User", "actor_id": "User", "movie_id": "Movie"}
 
 
 class Agreement(RuleBasedStateMachine):
@@ -92,7 +64,7 @@ class Agreement(RuleBasedStateMachine):
         elif is_dataclass(ours):
             for field in fields(ours):
                 pair = getattr(ours, field.name), getattr(theirs, field.name)
-                if field.name in ("id", "user_id", "movie_id"):
+                if (field.name == "id" or field.name in KINDS) and pair != (None, None):
                     self.paired(KINDS.get(field.name, type(ours).__name__), *pair)
                 else:
                     self.alike(*pair)
@@ -107,6 +79,8 @@ class Agreement(RuleBasedStateMachine):
             assert ours == theirs
 
     def paired(self, kind: str, ours: int, theirs: int) -> None:
+        if ours == theirs == ABSENT:
+            return
         assert self.pairs[0].setdefault((kind, ours), theirs) == theirs
         assert self.pairs[1].setdefault((kind, theirs), ours) == ours
         if kind in self.known and (ours, theirs) not in self.known[kind]:
@@ -182,6 +156,19 @@ class Agreement(RuleBasedStateMachine):
             )
         )
 
+    @rule(user=numbers, actor=st.none() | numbers, event=events, detail=texts, breaks=st.booleans())
+    def write_down(self, user: int, actor: int | None, event: Event, detail: str | None, breaks: bool) -> None:
+        async def act(uow: UnitOfWork, side: int) -> None:
+            user_id, actor_id = (None if each is None else self.id("User", each, side) for each in (user, actor))
+            entry = Entry(at=self.now, event=event, user_id=user_id, actor_id=actor_id, detail=detail or "")
+            await uow.audit.add(entry)
+            if breaks:
+                raise BadToken()
+
+        with capture_logs() as lines:
+            self.do(act)
+        assert len(lines) == (0 if breaks else 2)  # one of each storage
+
     @rule(told=st.lists(facts, max_size=8), breaks=st.sampled_from([False, False, False, True]))
     def remember(self, told: list[MovieFacts], breaks: bool) -> None:
         async def act(uow: UnitOfWork, _: int) -> object:
@@ -244,6 +231,16 @@ class Agreement(RuleBasedStateMachine):
         self.do(lambda uow, side: uow.sessions.list(self.id("User", user, side), page, self.now), reading=True)
         self.do(lambda uow, side: uow.ratings.reviews(self.id("Movie", movie, side), page), reading=True)
 
+    @rule(search=searches, page=pages, user=st.none() | numbers, event=st.none() | events)
+    def govern(self, search: str, page: PageRequest, user: int | None, event: Event | None) -> None:
+        self.do(lambda uow, _: uow.users.list(search, page), reading=True)
+        self.do(
+            lambda uow, side: uow.audit.list(
+                page, user_id=None if user is None else self.id("User", user, side), event=event
+            ),
+            reading=True,
+        )
+
     @rule(user=numbers, movie=numbers, session=numbers, name=names | addresses)
     def look_closely(self, user: int, movie: int, session: int, name: str) -> None:
         def key(side: int) -> tuple[int, int]:
@@ -262,6 +259,7 @@ class Agreement(RuleBasedStateMachine):
     def teardown(self) -> None:
         for ordering in orderings:
             self.list_movies(MovieFilter(ordering=ordering), PageRequest(1, 100), 0)
+        self.govern("", PageRequest(1, 100), None, None)
         for number in range(max(map(len, self.known.values())) + 1):
             self.look_at_lists(number, number, PageRequest(1, 2))
             self.look_at_lists(number, number, PageRequest(2, 2))
@@ -273,9 +271,10 @@ def postgres(runner: asyncio.Runner, url: str) -> Iterator[Callable[[], Postgres
     """A storage on Postgres that can be emptied."""
     storage = PostgresStorage(url, max_size=2, count_ttl=0, wait_timeout=20, connect_timeout=20, command_timeout=20)
     operator = runner.run(asyncpg.connect(url))
+    runner.run(operator.execute("DROP TRIGGER append_only ON audit"))
 
     def emptied() -> PostgresStorage:
-        for table in ("favorites", "ratings", "sessions", "users", "movies"):
+        for table in ("favorites", "ratings", "sessions", "users", "movies", "audit"):
             runner.run(operator.execute(f"DELETE FROM {table}"))
         return storage
 

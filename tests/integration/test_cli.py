@@ -145,6 +145,40 @@ def test_another_password_ends_every_session_of_a_running_server(migrated_url: s
     assert (done.returncode, done.stderr) == (1, "Error: There is no user 'nobody'.\n")
 
 
+def test_a_production_server_serves_with_what_it_was_told(migrated_url: str, valkey_url: str) -> None:
+    fit = {
+        "ENV": "production",
+        "SECRET_KEY": "Vq3LhX0bTz7mKc9RfWu2YpJd5NsGa8Ei",
+        "DATABASE_URL": migrated_url,
+        "REDIS_URL": valkey_url,
+    }
+    done = moviehub("serve", "--port", str(free_port()), **fit)
+    assert (done.returncode, done.stdout) == (78, "")
+    [line] = done.stderr.splitlines()
+    assert line.startswith("Error: MOVIEHUB_TRUSTED_PROXIES: production needs ")
+
+    with serving("--workers", "2", TRUSTED_PROXIES="none", RATE_LIMIT_USER="2/day", **fit) as server:
+        auth = server.joined("ripley")
+        answers = [server.http.get("/api/auth/users/me/", headers=auth) for _ in range(3)]
+        assert [answer.status_code for answer in answers] == [200, 200, 429]
+        assert "Traceback" not in server.output
+
+
+def test_a_new_key_ends_no_session_while_the_old_one_is_listed(migrated_url: str) -> None:
+    old, new = SECRET, "another-" + SECRET
+    with serving(DATABASE_URL=migrated_url, SECRET_KEY=old) as server:
+        server.register("ripley")
+        tokens = server.sign_in("ripley")
+    with serving(DATABASE_URL=migrated_url, SECRET_KEY=new, PREVIOUS_SECRET_KEYS=old) as server:
+        assert server.http.get("/api/auth/users/me/", headers=bearer(tokens)).status_code == 200
+        answer = server.http.post("/api/auth/token/refresh/", json={"refresh": tokens["refresh"]})
+        assert answer.status_code == 200
+        renewed = answer.json()
+    with serving(DATABASE_URL=migrated_url, SECRET_KEY=new) as server:
+        assert server.http.get("/api/auth/users/me/", headers=bearer(tokens)).status_code == 401
+        assert server.http.get("/api/auth/users/me/", headers=bearer(renewed)).status_code == 200
+
+
 def test_a_private_database_is_made_for_whatever_needs_it(server_folder: Path) -> None:
     folder = str(server_folder / "state")
     assert moviehub(*ADMIN, told=f"{PASSWORD}\n", DATA_DIR=folder).returncode == 0

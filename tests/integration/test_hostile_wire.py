@@ -28,6 +28,9 @@ from tests.unit.test_hostile_input import (
     test_an_authorization_of_any_other_form_is_401,
     test_an_id_of_another_form_is_404_and_named,
     test_numbers_as_large_as_they_may_be_find_nothing,
+)
+from tests.unit.test_injection import (
+    test_staff_search_for_plain_text_too,
     test_what_looks_like_a_pattern_or_a_statement_is_plain_text,
 )
 from tests.wire import Wire
@@ -42,13 +45,15 @@ PATIENCE = 15.0
 
 
 class KeptByPostgres(Wire):
-    """The same client; what is kept is every row of every table."""
+    """The same client; what is kept is every row of every table but the audit trail, on which attempts belong."""
 
     database_url = ""
 
     async def kept(self) -> Any:
         link = await asyncpg.connect(self.database_url)
-        tables = await link.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1")
+        tables = await link.fetch(
+            "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'audit' ORDER BY 1"
+        )
         rows = {name: await link.fetch(f'SELECT t::text FROM "{name}" t ORDER BY 1') for (name,) in tables}
         await link.close()
         return rows
@@ -59,7 +64,7 @@ async def wire(migrated_url: str, valkey_url: str) -> AsyncIterator[Wire]:
     container = in_memory(memory_settings(database_url=migrated_url, redis_url=valkey_url))
     async with AsyncExitStack() as stack:
         stack.push_async_callback(container.storage().close)
-        stack.push_async_callback(container.cache().close)
+        stack.push_async_callback(container.redis().close)
         wire = await KeptByPostgres.over(await stack.enter_async_context(api_over(container)))
         wire.database_url = migrated_url
         yield wire

@@ -11,7 +11,7 @@ import pytest
 from moviehub.adapters.memory.catalogue import MemoryCatalogue
 from moviehub.adapters.memory.clock import MemoryClock
 from moviehub.entrypoints.bootstrap import Container, running
-from moviehub.entrypoints.settings import Settings
+from moviehub.entrypoints.settings import UNLIMITED, Settings
 from tests.api import PASSWORD, Api, api_over, fields, film
 from tests.unit.test_http_accounts import (
     test_a_bio_and_a_picture_can_be_taken_away,
@@ -113,12 +113,13 @@ async def container(migrated_url: str, valkey_url: str) -> AsyncIterator[Contain
         bcrypt_cost=4,
         password_queue=64,  # fifty may register at once
         public_max_age=0,
+        **UNLIMITED,
     )
     container = Container(settings=settings)
     container.clock.override(MemoryClock())
     container.catalogue.override(MemoryCatalogue())
     async with AsyncExitStack() as stack:
-        for port in (container.storage, container.cache, container.passwords):
+        for port in (container.storage, container.redis, container.passwords):
             stack.push_async_callback(port().close)
         yield container
 
@@ -212,7 +213,7 @@ async def test_another_process_finds_what_this_one_kept(api: Api, container: Con
     other.clock.override(container.clock())
     other.catalogue.override(MemoryCatalogue())
     async with AsyncExitStack() as stack:
-        for port in (other.storage, other.cache, other.passwords):
+        for port in (other.storage, other.redis, other.passwords):
             stack.push_async_callback(port().close)
         async with api_over(other) as there:
             answer = await there.get("/api/movies/popular/")

@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from moviehub.adapters.postgres.storage import PostgresStorage
-from moviehub.application.ports import Storage
+from moviehub.application.storage import Storage
 from moviehub.domain.errors import Unavailable
 from moviehub.domain.movies import MovieNotFound
 from moviehub.domain.users import User

@@ -16,7 +16,7 @@ from moviehub.adapters.postgres.ratings import PostgresRatings
 from moviehub.adapters.postgres.sessions import PostgresSessions
 from moviehub.adapters.postgres.statements import Row, Runs, Statement
 from moviehub.adapters.postgres.storage import PostgresStorage
-from moviehub.application.ports import Storage
+from moviehub.application.storage import Storage
 from moviehub.domain.movies import MovieFilter
 from moviehub.domain.pages import PageRequest
 from moviehub.domain.ratings import Opinion, Score
@@ -37,7 +37,7 @@ from tests.contracts.storage import (
     remember,
     sign_in,
 )
-from tests.contracts.users import UsersContract
+from tests.contracts.users import CROWD, UsersContract
 
 PATIENT: dict[str, Any] = {"wait_timeout": 20.0, "connect_timeout": 20.0, "command_timeout": 20.0}
 
@@ -49,12 +49,28 @@ async def storage(migrated_url: str) -> AsyncIterator[Storage]:
     await storage.close()
 
 
+@pytest.fixture
+async def operator(migrated_url: str) -> AsyncIterator[asyncpg.Connection]:
+    connection = await asyncpg.connect(migrated_url)
+    yield connection
+    await connection.close()
+
+
 class TestPostgresStorage(StorageContract):
     pass
 
 
 class TestPostgresUsers(UsersContract):
-    pass
+    @pytest.fixture
+    async def crowd(self, storage: Storage, operator: asyncpg.Connection) -> Storage:
+        names = [(user.username, user.username_key, user.email, user.email_key) for user in CROWD]
+        await operator.executemany(
+            "INSERT INTO users (username, username_key, email, email_key, password, first_name, last_name, is_active,"
+            " is_staff, is_superuser, created_at, updated_at)"
+            " VALUES ($1, $2, $3, $4, '', '', '', true, false, false, now(), now())",
+            names,
+        )
+        return storage
 
 
 class TestPostgresSessions(SessionsContract):

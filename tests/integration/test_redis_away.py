@@ -1,4 +1,4 @@
-"""The shared cache while Redis is away, hangs, hangs up or comes back."""
+"""The shared cache and the shared counters while Redis is away, hangs, hangs up or comes back."""
 
 import asyncio
 import socket
@@ -9,16 +9,24 @@ from datetime import timedelta
 from urllib.parse import urlsplit
 
 import pytest
+import redis.asyncio
 from structlog.testing import capture_logs
 
 from moviehub.adapters.memory.clock import MemoryClock
 from moviehub.adapters.redis.cache import RedisCache
+from moviehub.adapters.redis.connection import Connection
+from moviehub.adapters.redis.counters import PREFIX, RedisCounters
+from moviehub.adapters.system.clock import SystemClock
+from moviehub.application.limits import Limiter
 from moviehub.application.ports import Cached
 from moviehub.domain.errors import Unavailable
+from moviehub.domain.limits import Limit
 from moviehub.domain.movies import MovieFacts
 from tests.contracts.cache import FACTS
 
 Open = Callable[..., RedisCache]
+OpenLimiter = Callable[[str], Limiter]
+TEN = Limit("ten", 10, 60)
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
@@ -30,15 +38,31 @@ def clock() -> MemoryClock:
 @pytest.fixture
 async def opened(clock: MemoryClock) -> AsyncIterator[Open]:
     """Opens caches and closes them after the test."""
-    caches: list[RedisCache] = []
+    connections: list[Connection] = []
 
     def opened(url: str, *, local_for: float) -> RedisCache:
-        caches.append(RedisCache(url, prefix="test:", clock=clock, local_for=local_for))
-        return caches[-1]
+        connections.append(Connection(url))
+        return RedisCache(connections[-1], prefix="test:", clock=clock, local_for=local_for)
 
     yield opened
-    for cache in caches:
-        await cache.close()
+    for connection in connections:
+        await connection.close()
+
+
+@pytest.fixture
+async def limiting() -> AsyncIterator[OpenLimiter]:
+    """Opens limiters, each as of a process of its own, and closes them after the test."""
+    opened: list[Connection | Limiter] = []
+
+    def limiting(url: str) -> Limiter:
+        connection = Connection(url)
+        limiter = Limiter(RedisCounters(connection), SystemClock())
+        opened.extend((limiter, connection))
+        return limiter
+
+    yield limiting
+    for each in opened:
+        await each.close()
 
 
 @pytest.fixture
@@ -73,6 +97,36 @@ async def serving(serve: Serve, port: int = 0) -> AsyncIterator[str]:
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
+
+
+def forwarding(url: str, answering: asyncio.Event | None = None) -> Serve:
+    """Hands everything on; what is answered to additions only while `answering` is set."""
+    at = urlsplit(url)
+
+    async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, back = await asyncio.open_connection(at.hostname, at.port)
+        adding = False
+
+        async def ask() -> None:
+            nonlocal adding
+            while data := await reader.read(65_536):
+                adding = adding or b"EVALSHA" in data
+                back.write(data)
+            back.close()
+
+        async def answer() -> None:
+            while data := await there.read(65_536):
+                if adding and answering:
+                    await answering.wait()
+                writer.write(data)
+            writer.close()
+
+        try:
+            await asyncio.gather(ask(), answer())
+        finally:
+            back.close()
+
+    return forward
 
 
 async def hang(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
@@ -124,7 +178,6 @@ async def test_where_somebody_listens_and_never_answers_all_of_redis_takes_half_
         for number in range(100):
             assert await cache.find(f"other {number}", MovieFacts) is None
         assert time.perf_counter() - started < 0.1
-        await cache.close()
 
 
 async def test_while_redis_is_away_what_the_process_has_is_good_to_its_end(
@@ -151,25 +204,11 @@ async def test_a_flush_that_cannot_reach_redis_says_so_and_forgets_its_own(
 async def test_when_redis_comes_back_it_is_used_again_within_two_seconds(
     opened: Open, valkey_url: str, free_port: int, clock: MemoryClock
 ) -> None:
-    at = urlsplit(valkey_url)
-
-    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while data := await reader.read(65_536):
-            writer.write(data)
-        writer.close()
-
-    async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there, back = await asyncio.open_connection(at.hostname, at.port)
-        try:
-            await asyncio.gather(pump(reader, back), pump(there, writer))
-        finally:
-            back.close()
-
-    cache = opened(f"redis://127.0.0.1:{free_port}{at.path}", local_for=0)
+    cache = opened(f"redis://127.0.0.1:{free_port}{urlsplit(valkey_url).path}", local_for=0)
     with capture_logs() as logs:
         for _ in range(10):
             assert await cache.find("facts", MovieFacts) is None
-        async with serving(forward, free_port):
+        async with serving(forwarding(valkey_url), free_port):
             came_back = time.perf_counter()
             await reached(cache)
             assert time.perf_counter() - came_back < 2
@@ -196,3 +235,65 @@ async def test_a_read_is_tried_twice_and_a_write_once(opened: Open, clock: Memor
         assert seen == [b"SET"]
         assert await cache.find("nothing", MovieFacts) is None
         assert seen == [b"SET", b"GET", b"GET"]
+
+
+async def passed(limiter: Limiter, many: int) -> int:
+    standings = await asyncio.gather(*(limiter.take(TEN, "a") for _ in range(many)))
+    return sum(not each.refused for each in standings)
+
+
+async def counted(url: str, total: int) -> None:
+    """Return when so much is counted in Redis; fail if that takes longer than it may."""
+    async with redis.asyncio.Redis.from_url(url, decode_responses=True) as server, asyncio.timeout(2):
+        while await server.get(f"{PREFIX}ten:60:a") != str(total):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+async def test_where_nobody_listens_each_process_lets_exactly_the_quota_pass_at_once(
+    limiting: OpenLimiter, free_port: int
+) -> None:
+    started = time.perf_counter()
+    for limiter in (limiting(f"redis://127.0.0.1:{free_port}") for _ in range(2)):
+        assert await passed(limiter, 50) == TEN.quota
+        assert await passed(limiter, 50) == 0
+    assert time.perf_counter() - started < 0.5
+
+
+async def test_where_somebody_listens_and_never_answers_limits_cost_a_request_one_wait(limiting: OpenLimiter) -> None:
+    async with serving(hang) as url:
+        limiter = limiting(url)
+        started = time.perf_counter()
+        assert await passed(limiter, 50) == TEN.quota
+        assert time.perf_counter() - started < 0.4
+        for number in range(50):  # while it is asked again and again in the background
+            started = time.perf_counter()
+            assert not (await limiter.take(TEN, f"other {number}")).refused
+            assert time.perf_counter() - started < 0.4
+            await asyncio.sleep(0.01)
+
+
+async def test_when_redis_comes_back_it_is_told_and_limits_are_shared_within_two_seconds(
+    limiting: OpenLimiter, valkey_url: str, free_port: int
+) -> None:
+    url = f"redis://127.0.0.1:{free_port}{urlsplit(valkey_url).path}"
+    ours, theirs = limiting(url), limiting(url)
+    assert (await passed(ours, 4), await passed(theirs, 5)) == (4, 5)
+    async with serving(forwarding(valkey_url), free_port):
+        await counted(valkey_url, 9)
+        assert await passed(ours, 5) + await passed(theirs, 5) == 1
+
+
+async def test_an_answer_that_is_lost_after_redis_counted_counts_once(limiting: OpenLimiter, valkey_url: str) -> None:
+    answering = asyncio.Event()
+    answering.set()
+    async with serving(forwarding(valkey_url, answering)) as url:
+        limiter = limiting(url + urlsplit(valkey_url).path)
+        assert await passed(limiter, 3) == 3
+        answering.clear()
+        assert await passed(limiter, 2) == 2  # Redis counts them, and again whenever it is asked
+        assert await passed(limiter, 1) == 1
+        await counted(valkey_url, 5)
+        answering.set()
+        await counted(valkey_url, 6)
+        assert await passed(limiter, 20) == 4
+        await counted(valkey_url, 10)

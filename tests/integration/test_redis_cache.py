@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 
 from moviehub.adapters.memory.clock import MemoryClock
 from moviehub.adapters.redis.cache import MOST_LOCAL, RedisCache
+from moviehub.adapters.redis.connection import Connection
 from moviehub.application.ports import Cached
 from moviehub.domain.listings import ListedPage
 from moviehub.domain.movies import MovieFacts
@@ -28,15 +29,15 @@ def clock() -> MemoryClock:
 @pytest.fixture
 async def opened(clock: MemoryClock) -> AsyncIterator[Open]:
     """Opens caches and closes them after the test."""
-    caches: list[RedisCache] = []
+    connections: list[Connection] = []
 
     def opened(url: str, *, prefix: str = PREFIX, local_for: float = 1.0, timeout: float = 0.2) -> RedisCache:
-        caches.append(RedisCache(url, prefix=prefix, clock=clock, local_for=local_for, timeout=timeout))
-        return caches[-1]
+        connections.append(Connection(url, timeout=timeout))
+        return RedisCache(connections[-1], prefix=prefix, clock=clock, local_for=local_for)
 
     yield opened
-    for cache in caches:
-        await cache.close()
+    for connection in connections:
+        await connection.close()
 
 
 @pytest.fixture

@@ -4,18 +4,16 @@ import asyncio
 import os
 import re
 import signal
-from collections.abc import Awaitable, Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
 
-import asyncpg
 import httpx
 import pytest
 import redis
 
+from tests.crowd import MANY, at_once, rows, statuses
 from tests.integration.conftest import _database
 from tests.servers import PASSWORD, PATIENCE, Server, bearer, ends, eventually, moviehub, serving
 
-MANY = 50
 SECONDS = "moviehub_http_request_seconds_count"
 
 
@@ -58,31 +56,6 @@ def each(server: Server) -> Iterator[tuple[httpx.Client, httpx.Client]]:
 def film(server: Server) -> int:
     number: int = server.http.get("/api/movies/search/", params={"q": "solaris"}).json()["results"][0]["id"]
     return number
-
-
-Call = Callable[[httpx.AsyncClient, int], Awaitable[httpx.Response]]
-
-
-async def at_once(server: Server, call: Call, many: int = MANY) -> list[httpx.Response]:
-    """The answers to so many calls, each on a connection of its own, so that both workers have their share."""
-    limits = httpx.Limits(max_connections=many, max_keepalive_connections=0)
-    async with httpx.AsyncClient(base_url=server.url, limits=limits, timeout=PATIENCE, verify=False) as client:
-        return await asyncio.gather(*(call(client, number) for number in range(many)))
-
-
-def statuses(answers: list[httpx.Response]) -> dict[int, int]:
-    """How many answers had each status."""
-    return {
-        status: sum(one.status_code == status for one in answers) for status in {one.status_code for one in answers}
-    }
-
-
-async def rows(url: str, query: str, *values: object) -> list[tuple[Any, ...]]:
-    link = await asyncpg.connect(url)
-    try:
-        return [tuple(row) for row in await link.fetch(query, *values)]
-    finally:
-        await link.close()
 
 
 async def test_fifty_ratings_of_one_film_by_one_person_are_one(server: Server, database: str, film: int) -> None:

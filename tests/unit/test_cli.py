@@ -15,6 +15,12 @@ from moviehub.entrypoints.cli import main
 
 NOWHERE = {"MOVIEHUB_DATABASE_URL": "postgresql://hub@db.invalid/hub"}
 MEMORY = {"MOVIEHUB_DATABASE_URL": "memory://"}
+PRODUCTION = {
+    "MOVIEHUB_ENV": "production",
+    "MOVIEHUB_SECRET_KEY": "Vq3LhX0bTz7mKc9RfWu2YpJd5NsGa8Ei",
+    "MOVIEHUB_REDIS_URL": "redis://cache.invalid",
+    "MOVIEHUB_TRUSTED_PROXIES": "none",
+}
 
 
 @pytest.fixture(autouse=True)
@@ -92,7 +98,7 @@ def test_an_unknown_command_is_told_with_how_to_get_help() -> None:
     assert "No such command 'sevre'" in done.stderr
 
 
-@pytest.mark.parametrize(
+what_reads_settings = pytest.mark.parametrize(
     "words",
     [
         ["serve"],
@@ -103,6 +109,9 @@ def test_an_unknown_command_is_told_with_how_to_get_help() -> None:
     ],
     ids=" ".join,
 )
+
+
+@what_reads_settings
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -120,6 +129,39 @@ def test_a_setting_that_cannot_be_stops_every_command_with_one_line(words: list[
     [line] = done.stderr.splitlines()
     assert line.startswith("Error: MOVIEHUB_")
     assert "mar" not in line
+
+
+UNFIT = [
+    ("MOVIEHUB_SECRET_KEY", ""),
+    ("MOVIEHUB_SECRET_KEY", "marked"),
+    ("MOVIEHUB_SECRET_KEY", "marked-changeme-marked-changeme-4711"),
+    ("MOVIEHUB_PREVIOUS_SECRET_KEYS", "marked"),
+    ("MOVIEHUB_PREVIOUS_SECRET_KEYS", "marked-changeme-marked-changeme-4711"),
+    ("MOVIEHUB_DATABASE_URL", "memory://"),
+    ("MOVIEHUB_DATABASE_URL", "embedded://"),
+    ("MOVIEHUB_REDIS_URL", "memory://"),
+    ("MOVIEHUB_TRUSTED_PROXIES", ""),
+    ("MOVIEHUB_CORS_ORIGINS", "*"),
+]
+
+
+@what_reads_settings
+@pytest.mark.parametrize(("name", "value"), UNFIT)
+def test_what_production_refuses_stops_every_command_with_one_line(words: list[str], name: str, value: str) -> None:
+    done = run(*words, told="one small orange cat\n", **{**PRODUCTION, name: value})
+    assert (done.exit_code, done.stdout) == (78, "")
+    [line] = done.stderr.splitlines()
+    assert line.startswith(f"Error: {name}: ")
+    assert "marked" not in line
+
+
+@pytest.mark.parametrize(("name", "value"), UNFIT)
+def test_doctor_tells_what_production_refuses(name: str, value: str) -> None:
+    done = run("doctor", **{**PRODUCTION, name: value})
+    assert (done.exit_code, done.stderr) == (78, "")
+    [line] = done.stdout.splitlines()
+    assert line.split()[:3] == ["fault", "settings", f"{name}:"]
+    assert "marked" not in line
 
 
 def test_a_token_that_tmdb_cannot_have_given_keeps_the_server_from_starting() -> None:

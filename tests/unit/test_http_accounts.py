@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 
-from moviehub.entrypoints.bootstrap import use_cases
 from tests.api import PASSWORD, Api, fields, problem
 
 USER = {
@@ -150,9 +149,7 @@ async def test_me_is_the_caller(api: Api) -> None:
 
 
 async def test_staff_see_their_rights(api: Api) -> None:
-    register = use_cases(api.container)["register"]
-    await register(username="root", email="root@example.org", password=PASSWORD, is_superuser=True)
-    me = await api.get("/api/auth/users/me/", token=(await api.sign_in("root"))["access"])
+    me = await api.get("/api/auth/users/me/", token=await api.superuser())
     assert me.json().keys() == USER | {"is_staff", "is_superuser"}
     assert me.json()["is_staff"] is me.json()["is_superuser"] is True
 
@@ -186,7 +183,7 @@ async def test_a_bio_and_a_picture_can_be_taken_away(api: Api, nothing: str | No
 
 async def test_a_profile_body_changes_nothing_but_the_profile(api: Api) -> None:
     token = await api.joined()
-    for field in ("is_staff", "is_superuser", "id", "password", "username", "created_at"):
+    for field in ("is_staff", "is_superuser", "is_active", "id", "password", "username", "created_at"):
         change = {"first_name": "Eve", field: 1}
         answer = await api("PATCH", "/api/auth/users/update_profile/", change, token=token)
         assert fields(answer) == {field: "unknown"}

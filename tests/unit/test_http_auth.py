@@ -6,12 +6,16 @@ from typing import Any
 import pytest
 
 from moviehub.domain.errors import Unauthenticated
-from moviehub.entrypoints.bootstrap import in_memory, use_cases
+from moviehub.entrypoints.bootstrap import in_memory
 from moviehub.entrypoints.http.auth import BearerAuth
+from moviehub.entrypoints.http.limits import Gate
+from moviehub.entrypoints.use_cases import use_cases
 
 
 async def test_a_handler_that_does_not_say_who_may_call_lets_no_stranger_in() -> None:
-    auth = BearerAuth(use_cases(in_memory())["authenticate"])
+    container = in_memory()
+    gate = Gate(container.limiter(), container.limits())
+    auth = BearerAuth(use_cases(container)["authenticate"], gate)
     reached = []
 
     async def handler(scope: Any, receive: Any, send: Any) -> None:

@@ -24,6 +24,7 @@ async def calls_with_a_body(api: Api) -> list[tuple[str, str, str]]:
         ("PATCH", "/api/auth/users/update_profile/", token),
         ("POST", "/api/auth/users/change_password/", token),
         ("DELETE", "/api/auth/users/me/", token),
+        ("PATCH", "/api/auth/users/1/", await api.superuser()),
         ("POST", f"/api/movies/{movie}/rate/", token),
         ("PUT", f"/api/movies/{movie}/rate/", token),
         ("PATCH", f"/api/movies/{movie}/rate/", token),
@@ -71,7 +72,7 @@ async def test_an_unknown_field_is_named_on_every_call(api: Api) -> None:
 
 
 async def test_what_is_missing_is_named(api: Api) -> None:
-    token = await api.joined()
+    token = await api.superuser()
     for method, path, missing in (
         ("POST", "/api/auth/users/", {"username", "email", "password"}),
         ("POST", "/api/auth/token/", {"username", "password"}),
@@ -80,6 +81,7 @@ async def test_what_is_missing_is_named(api: Api) -> None:
         ("POST", "/api/auth/token/revoke/", {"refresh"}),
         ("POST", "/api/auth/users/change_password/", {"current_password", "new_password"}),
         ("DELETE", "/api/auth/users/me/", {"password"}),
+        ("PATCH", "/api/auth/users/1/", {"is_active", "is_staff"}),
         ("POST", "/api/movies/1/rate/", {"rating"}),
     ):
         assert fields(await api(method, path, {}, token=token)) == dict.fromkeys(missing, "required")

@@ -113,7 +113,7 @@ async def test_an_id_is_plain_digits_from_one(api: Api, path: str) -> None:
 
 
 async def test_a_bad_id_is_named_on_every_call_that_has_one(api: Api) -> None:
-    token = await api.joined()
+    token = await api.superuser()
     for method, path, name in (
         ("GET", "/api/movies/0/recommendations/", "movie_id"),
         ("POST", "/api/movies/0/add_to_favorites/", "movie_id"),
@@ -122,6 +122,8 @@ async def test_a_bad_id_is_named_on_every_call_that_has_one(api: Api) -> None:
         ("PATCH", "/api/movies/0/rate/", "movie_id"),
         ("DELETE", "/api/movies/0/remove_rating/", "movie_id"),
         ("DELETE", "/api/auth/sessions/0/", "session_id"),
+        ("GET", "/api/auth/users/0/", "user_id"),
+        ("PATCH", "/api/auth/users/0/", "user_id"),
         ("GET", "/api/movies/tmdb/0/", "tmdb_id"),
     ):
         answer = await api(method, path, {"rating": 5} if "rate/" in path else None, token=token)
@@ -132,7 +134,10 @@ async def test_a_wrong_method_is_405_with_those_that_are_right(api: Api) -> None
     for method, path, allowed in (
         ("POST", "/api/movies/", {"GET", "HEAD", "OPTIONS"}),
         ("DELETE", "/api/movies/1/", {"GET", "HEAD", "OPTIONS"}),
-        ("GET", "/api/auth/users/", {"POST", "OPTIONS"}),
+        ("PUT", "/api/auth/users/", {"GET", "HEAD", "POST", "OPTIONS"}),
+        ("DELETE", "/api/auth/users/1/", {"GET", "HEAD", "PATCH", "OPTIONS"}),
+        ("GET", "/api/auth/users/update_profile/", {"PUT", "PATCH", "OPTIONS"}),
+        ("GET", "/api/admin/cache/flush/", {"POST", "OPTIONS"}),
         ("HEAD", "/api/auth/token/", {"POST", "OPTIONS"}),
         ("GET", "/api/movies/1/rate", {"POST", "PUT", "PATCH", "OPTIONS"}),
         ("POST", "/api/auth/users/me/", {"GET", "HEAD", "DELETE", "OPTIONS"}),

@@ -6,6 +6,7 @@ from tests.api import Api, api_in_memory, fields, film, problem
 
 ANYBODYS = ("/api/movies/", "/api/movies/popular/", "/api/movies/trending/", "/api/movies/top_rated/")
 OWN = ("/api/movies/favorites/my_favorites/", "/api/movies/ratings/my_ratings/", "/api/auth/sessions/")
+FOR_STAFF = ("/api/auth/users/", "/api/auth/audit/")
 WRONG_PAGES = ("0", "-1", "1.0", "1e1", "abc", "", "%201", "1_0", "%2B1", "%D9%A1", "１", "0x1", "null", "9" * 40, "01")
 WRONG_SIZES = (*WRONG_PAGES, "101", "1000")
 
@@ -54,15 +55,16 @@ async def test_links_keep_the_other_parameters_and_the_form_of_the_path(api: Api
 
 
 async def test_a_page_is_a_number_from_one_and_a_size_one_to_a_hundred(api: Api) -> None:
-    token = await api.joined()
+    token = await api.superuser()
     for path in (
         *ANYBODYS,
         *OWN,
+        *FOR_STAFF,
         "/api/movies/search/?q=x",
         "/api/movies/1/reviews/",
         "/api/movies/1/recommendations/",
     ):
-        caller = token if path in OWN else None
+        caller = token if path in OWN + FOR_STAFF else None
         and_ = "&" if "?" in path else "?"
         for wrong in WRONG_PAGES:
             answer = await api.get(f"{path}{and_}page={wrong}", token=caller)
@@ -75,11 +77,11 @@ async def test_a_page_is_a_number_from_one_and_a_size_one_to_a_hundred(api: Api)
 
 
 async def test_a_page_past_the_end_is_404_of_its_own_type(api: Api) -> None:
-    token = await api.joined()
+    token = await api.superuser()
     (movie, *_) = await api.knows(*map(film, range(15)))
-    for path in (*ANYBODYS, *OWN, f"/api/movies/{movie}/reviews/", "/api/movies/search/?q=film"):
+    for path in (*ANYBODYS, *OWN, *FOR_STAFF, f"/api/movies/{movie}/reviews/", "/api/movies/search/?q=film"):
         and_ = "&" if "?" in path else "?"
-        caller = token if path in OWN else None
+        caller = token if path in OWN + FOR_STAFF else None
         for past in ("3", "101", "99999999999999999"):
             problem(await api.get(f"{path}{and_}page={past}", token=caller), 404, "no-such-page")
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from moviehub.domain.limits import Limit
 from tests.api import PASSWORD, Api, api_in_memory, fields, problem
 
 TOKENS = {"access", "refresh", "token_type", "expires_in"}
@@ -47,6 +48,16 @@ async def test_a_form_signs_in_too(api: Api) -> None:
     answer = await api("POST", "/api/auth/token/", data=form)
     assert (answer.status_code, answer.json()["user"]["username"]) == (200, "alice")
     assert fields(await api("POST", "/api/auth/token/", data={"username": "alice"})) == {"password": "required"}
+
+
+async def test_a_body_that_cannot_be_read_is_no_attempt() -> None:
+    async with api_in_memory(rate_limit_auth=Limit("auth", 2, 60)) as api:
+        await api.register()
+        for _ in range(5):
+            assert fields(await api.post("/api/auth/token/", {"username": "alice"})) == {"password": "required"}
+            assert fields(await api.post("/api/auth/users/", {"username": "alice"})).keys() == {"email", "password"}
+        await api.sign_in()
+        problem(await api.post("/api/auth/token/", {"username": "bob", "password": ""}), 429, "too-many-requests")
 
 
 async def test_wrong_credentials_say_the_same_whatever_is_wrong(api: Api) -> None:

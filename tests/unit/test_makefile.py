@@ -51,6 +51,8 @@ def test_make_alone_lists_every_target() -> None:
         "migrate",
         "revision",
         "bench",
+        "audit",
+        "sbom",
         "clean",
     }
 
@@ -104,6 +106,13 @@ def test_run_takes_host_and_port_and_becomes_the_server(clone: Path) -> None:
     assert told == "exec .venv/bin/moviehub serve --host 127.0.0.1 --port 9000\n"
     told = make("--dry-run", "run-memory", "HOST=0.0.0.0", cwd=clone).stdout
     assert told == "MOVIEHUB_DATABASE_URL=memory:// exec .venv/bin/moviehub serve --host 0.0.0.0 --port 8000\n"
+
+
+def test_an_audit_takes_words_for_pip_audit_and_is_no_part_of_the_check(clone: Path) -> None:
+    made_venv(clone, clone)
+    told = make("--dry-run", "audit", "ARGS=--ignore-vuln CVE-2026-1", cwd=clone).stdout
+    assert told == ".venv/bin/python scripts/audit.py --ignore-vuln CVE-2026-1\n"
+    assert "audit" not in make("--dry-run", "check", cwd=clone).stdout
 
 
 def test_a_revision_wants_to_be_told_what_changed(clone: Path) -> None:

@@ -1,15 +1,17 @@
 """The storage in memory keeps every promise of the ports."""
 
 import pytest
+from structlog.testing import capture_logs
 
 from moviehub.adapters.memory.storage import MemoryStorage
-from moviehub.application.ports import Storage
+from moviehub.application.storage import Storage
+from tests.contracts.audit import LONG, AuditContract, write
 from tests.contracts.favorites import FavoritesContract
 from tests.contracts.movies import MoviesContract
 from tests.contracts.ratings import RatingsContract
 from tests.contracts.sessions import SessionsContract
-from tests.contracts.storage import StorageContract
-from tests.contracts.users import UsersContract
+from tests.contracts.storage import NOW, StorageContract
+from tests.contracts.users import CROWD, UsersContract
 
 
 @pytest.fixture
@@ -25,7 +27,12 @@ class TestMemoryStorage(StorageContract):
 
 
 class TestMemoryUsers(UsersContract):
-    pass
+    @pytest.fixture
+    async def crowd(self, storage: Storage) -> Storage:
+        async with storage.transaction() as uow:
+            for user in CROWD:
+                await uow.users.add(user, NOW)
+        return storage
 
 
 class TestMemorySessions(SessionsContract):
@@ -42,3 +49,11 @@ class TestMemoryFavorites(FavoritesContract):
 
 class TestMemoryRatings(RatingsContract):
     pass
+
+
+class TestMemoryAudit(AuditContract):
+    @pytest.fixture
+    async def long_trail(self, storage: Storage) -> Storage:
+        with capture_logs():
+            await write(storage, *LONG)
+        return storage

@@ -8,6 +8,7 @@ import pytest
 
 from moviehub.adapters.memory.passwords import MemoryPasswords
 from moviehub.application.sessions import Grant
+from moviehub.domain.audit import Event
 from moviehub.domain.pages import PageRequest
 from moviehub.domain.sessions import BadCredentials, BadToken, SessionNotFound
 from moviehub.entrypoints.harness import Harness, harness
@@ -93,6 +94,36 @@ async def test_reuse_ends_the_session_though_the_answer_is_a_refusal() -> None:
         with pytest.raises(BadToken):
             await hub.authenticate(access=second.access)
         assert (await hub.list_sessions(user_id=first.user.id, page=PageRequest())).total == 0
+
+
+async def test_reuse_is_on_the_trail_though_the_answer_is_a_refusal() -> None:
+    async with harness() as hub:
+        first = await signed_in(hub)
+        await hub.refresh_session(refresh=first.refresh)
+        hub.clock.advance(seconds=11)
+        for _ in range(2):  # the second time there is no session left to end
+            with pytest.raises(BadToken):
+                await hub.refresh_session(refresh=first.refresh, address="192.0.2.1")
+        (entry,) = (await hub.list_audit(page=PageRequest(), event=Event.REFRESH_REUSE)).items
+        assert (entry.entry.user_id, entry.entry.address) == (first.user.id, "192.0.2.1")
+
+
+async def test_a_failed_sign_in_is_on_the_trail_with_what_was_wrong() -> None:
+    async with harness() as hub:
+        root = await hub.register(username="root", email="root@example.org", password=PHRASE, is_superuser=True)
+        alice = (await signed_in(hub)).user
+        await hub.govern_user(actor_id=root.id, user_id=alice.id, is_active=False)
+        for login, password in (("nobody", PHRASE), ("x\0", PHRASE), ("root", ANOTHER), ("alice", PHRASE)):
+            with pytest.raises(BadCredentials):
+                await hub.sign_in(login=login, password=password, address="192.0.2.1")
+        failed = (await hub.list_audit(page=PageRequest(), event=Event.FAILED_SIGN_IN)).items
+        assert [(each.entry.user_id, each.entry.detail) for each in reversed(failed)] == [
+            (None, "no such account"),
+            (None, "no such account"),
+            (root.id, "wrong password"),
+            (alice.id, "the account is deactivated"),
+        ]
+        assert {(each.entry.actor_id, each.entry.address) for each in failed} == {(None, "192.0.2.1")}
 
 
 async def test_reuse_of_one_session_ends_no_other() -> None:

@@ -4,10 +4,11 @@ import asyncio
 
 import pytest
 
+from moviehub.domain.audit import Event
 from moviehub.domain.errors import Invalid
 from moviehub.domain.pages import PageRequest
 from moviehub.domain.sessions import BadCredentials, BadToken
-from moviehub.domain.users import Taken, User, UserNotFound, WrongPassword
+from moviehub.domain.users import NotYours, Taken, User, UserNotFound, WrongPassword
 from moviehub.entrypoints.harness import Harness, harness
 
 PHRASE, ANOTHER = "correct horse battery", "another good phrase"
@@ -112,3 +113,70 @@ async def test_a_profile_that_did_not_change_in_the_database_did_not_change() ->
             await hub.update_profile(user_id=alice.id, bio="Bye", email="nowhere")
         changed = await hub.update_profile(user_id=alice.id, first_name="Ada")
         assert (changed.bio, changed.first_name, changed.password_hash) == ("Hello", "Ada", alice.password_hash)
+
+
+async def superuser_of(hub: Harness, name: str) -> User:
+    user: User = await hub.register(username=name, email=f"{name}@example.org", password=PHRASE, is_superuser=True)
+    return user
+
+
+async def events_of(hub: Harness) -> list[Event]:
+    """What is on the trail, oldest first."""
+    page = await hub.list_audit(page=PageRequest(1, 100))
+    return [recorded.entry.event for recorded in reversed(page.items)]
+
+
+async def test_of_two_superusers_who_keep_each_other_out_at_once_one_is_left() -> None:
+    async with harness() as hub:
+        one, other = await superuser_of(hub, "one"), await superuser_of(hub, "other")
+        made = await asyncio.gather(
+            hub.govern_user(actor_id=one.id, user_id=other.id, is_active=False),
+            hub.govern_user(actor_id=other.id, user_id=one.id, is_active=False),
+            return_exceptions=True,
+        )
+        assert sum(isinstance(outcome, NotYours) for outcome in made) == 1
+        left = [await hub.get_user(user_id=user.id) for user in (one, other)]
+        assert sorted(user.is_active for user in left) == [False, True]
+        assert (await events_of(hub)).count(Event.DEACTIVATION) == 1
+
+
+async def test_rights_to_govern_are_those_that_are_stored_now() -> None:
+    async with harness() as hub:
+        root, alice = await superuser_of(hub, "root"), await alice_of(hub)
+        bob = await hub.register(username="bob", email="bob@example.org", password=PHRASE)
+        await hub.govern_user(actor_id=root.id, user_id=alice.id, is_staff=True)
+        await hub.govern_user(actor_id=alice.id, user_id=bob.id, is_active=False)
+        await hub.govern_user(actor_id=root.id, user_id=alice.id, is_staff=False)
+        with pytest.raises(NotYours):
+            await hub.govern_user(actor_id=alice.id, user_id=bob.id, is_active=True)
+        assert not (await hub.get_user(user_id=bob.id)).is_active
+
+
+async def test_who_is_made_staff_and_kept_out_in_one_go_is_both_on_the_trail() -> None:
+    async with harness() as hub:
+        root, alice = await superuser_of(hub, "root"), await alice_of(hub)
+        changed = await hub.govern_user(actor_id=root.id, user_id=alice.id, is_active=False, is_staff=True)
+        assert (changed.is_active, changed.is_staff) == (False, True)
+        assert (await events_of(hub))[-2:] == [Event.DEACTIVATION, Event.ROLE_CHANGE]
+
+
+async def test_what_was_refused_is_not_on_the_trail() -> None:
+    async with harness() as hub:
+        alice, bob = await alice_of(hub), await hub.register(username="bob", email="b@example.org", password=PHRASE)
+        with pytest.raises(Taken):
+            await hub.register(username="bob", email="c@example.org", password=PHRASE)
+        with pytest.raises(Taken):
+            await hub.update_profile(user_id=alice.id, email=bob.email)
+        with pytest.raises(NotYours):
+            await hub.govern_user(actor_id=alice.id, user_id=bob.id, is_active=False)
+        await hub.update_profile(user_id=alice.id, email=alice.email, bio="Hello")  # nor that nothing became new
+        assert await events_of(hub) == [Event.REGISTRATION, Event.REGISTRATION]
+
+
+async def test_an_operator_who_sets_a_password_is_on_the_trail_as_nobody_of_the_hub() -> None:
+    async with harness() as hub:
+        alice = await alice_of(hub)
+        await hub.set_password(login="alice", password=ANOTHER)
+        (newest, _) = (await hub.list_audit(page=PageRequest(), user_id=alice.id)).items
+        assert (newest.entry.event, newest.entry.actor_id) == (Event.PASSWORD_CHANGE, None)
+        assert newest.entry.detail == "by an operator"

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from moviehub.application.ports import Clock, Storage
+from moviehub.application.ports import Clock
+from moviehub.application.storage import Storage
 from moviehub.domain.movies import MarkedMovie
 from moviehub.domain.pages import Page, PageRequest
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from moviehub.application.marks import seen_by
-from moviehub.application.ports import Cache, Cached, Catalogue, Clock, Storage
+from moviehub.application.ports import Cache, Cached, Catalogue, Clock
+from moviehub.application.storage import Storage
 from moviehub.domain.errors import MovieHubError, Unavailable
 from moviehub.domain.listings import (
     PAGE_SIZE,

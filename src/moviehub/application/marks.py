@@ -1,6 +1,6 @@
 """Films as one person sees them: marked with what that person has said of them."""
 
-from moviehub.application.ports import Storage
+from moviehub.application.storage import Storage
 from moviehub.domain.movies import Mark, MarkedMovie, Movie
 from moviehub.domain.pages import Page
 

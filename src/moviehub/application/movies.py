@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from moviehub.application.marks import seen_by
-from moviehub.application.ports import Cache, Cached, Catalogue, Clock, Storage
+from moviehub.application.ports import Cache, Cached, Catalogue, Clock
+from moviehub.application.storage import Storage
 from moviehub.domain.errors import Unavailable
 from moviehub.domain.listings import FoundGenres, Provenance
 from moviehub.domain.movies import (

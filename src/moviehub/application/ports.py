@@ -1,22 +1,17 @@
-"""Every socket in the wall of the hexagon, with what a plug owes written on each method.
+"""The sockets in the wall of the hexagon, with what a plug owes written on each method; the storage's in `storage.py`.
 
 Promises that hold for all: a failure is a MovieHubError, never a driver's exception; what cannot be reached now is
-Unavailable. Instants are aware and in UTC. `get` raises, `find` returns None, `list` returns a Page, `add` refuses a
-duplicate, `save` upserts, `remove` raises when absent.
+Unavailable. Instants are aware and in UTC.
 """
 
-from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Generic, Protocol, TypeVar
 
 from moviehub.domain.listings import CataloguePage, Listing
-from moviehub.domain.movies import Genre, Mark, MarkedMovie, Movie, MovieDetail, MovieFacts, MovieFilter
-from moviehub.domain.pages import Page, PageRequest
-from moviehub.domain.ratings import Opinion, Rating, Review
-from moviehub.domain.sessions import Session, SignedIn
-from moviehub.domain.users import NewUser, User
+from moviehub.domain.movies import Genre, MovieFacts
+from moviehub.domain.sessions import Session
 
 T = TypeVar("T")
 
@@ -117,154 +112,29 @@ class Cache(Protocol):
         ...
 
 
-class Users(Protocol):
-    """Accounts. Names and addresses are unique without regard to case."""
+@dataclass(frozen=True, slots=True)
+class Addition:
+    """What is added to a counter, and for how many seconds it lives if this is its first addition."""
 
-    async def add(self, user: NewUser, at: datetime) -> User:
-        """Keep a new account. Taken, naming each of `username` and `email` that somebody has."""
-        ...
-
-    async def get(self, user_id: int) -> User:
-        """The account, or UserNotFound. In a transaction its row is locked until the end."""
-        ...
-
-    async def find_by_login(self, name: str) -> User | None:
-        """The account of this username, else of this e-mail address."""
-        ...
-
-    async def save(self, user: User) -> None:
-        """Keep a changed account. Taken if its address is somebody else's, UserNotFound if it is gone."""
-        ...
-
-    async def remove(self, user_id: int) -> None:
-        """Forget the account, its favourites, ratings and sessions. UserNotFound when absent."""
-        ...
+    amount: int
+    seconds: float
 
 
-class Sessions(Protocol):
-    """Sign-ins. They end and are kept; they are forgotten with their account."""
+@dataclass(frozen=True, slots=True)
+class Count:
+    """What a counter stands at after an addition, and for how long it lives on."""
 
-    async def add(self, user_id: int, *, at: datetime, expires_at: datetime, client: str, address: str) -> Session:
-        """Begin a session with counter 0. BadToken if the account is gone."""
-        ...
-
-    async def find(self, session_id: int) -> SignedIn | None:
-        """The session, live or not, with its account."""
-        ...
-
-    async def rotate(self, session_id: int, counter: int, *, at: datetime, expires_at: datetime) -> Session | None:
-        """Count the session on from `counter`, if it stands there and has not ended; of many at once one succeeds."""
-        ...
-
-    async def list(self, user_id: int, page: PageRequest, at: datetime) -> Page[Session]:
-        """The person's sessions that are live at `at`, latest used first."""
-        ...
-
-    async def end(self, session_id: int, at: datetime, *, user_id: int | None = None) -> bool:
-        """End a session, of this person if one is named; whether it was live."""
-        ...
-
-    async def end_all(self, user_id: int, at: datetime, *, but: int | None = None) -> None:
-        """End every session of a person, perhaps all but one."""
-        ...
+    total: int
+    seconds_left: float
 
 
-class Movies(Protocol):
-    """Films that the hub has met. They stay for good."""
+class Counters(Protocol):
+    """Counts things for a while, over every process that shares them. A lost counter begins again at nothing."""
 
-    async def remember(self, facts: Sequence[MovieFacts], at: datetime) -> tuple[Movie, ...]:
-        """Keep what the catalogue told at `at`: one Movie for each of `facts`, in their order.
+    async def add(self, additions: Mapping[str, Addition], once: str) -> Mapping[str, Count]:
+        """Add to each of these counters at once; of many who add one, each gets a total of its own.
 
-        Known films keep their id; a film whose facts are unchanged and were confirmed lately is not rewritten. Facts
-        that come twice are kept once, the first wins.
+        Unavailable if they cannot be reached; perhaps it was counted then. A caller whose next call is the same again,
+        under the same name `once`, has it counted once.
         """
-        ...
-
-    async def get(self, movie_id: int) -> Movie:
-        """The film, or MovieNotFound."""
-        ...
-
-    async def find_by_tmdb(self, tmdb_id: int) -> Movie | None:
-        """The film that the catalogue knows by this id."""
-        ...
-
-    async def detail(self, movie_id: int) -> MovieDetail:
-        """The film with the hub's own score, every committed rating counted; or MovieNotFound."""
-        ...
-
-    async def list(self, wanted: MovieFilter, page: PageRequest) -> Page[Movie]:
-        """The films that `wanted` matches, in its order; the total stops at 10,000, and so do the pages."""
-        ...
-
-    async def marks(self, user_id: int, movie_ids: Sequence[int]) -> dict[int, Mark]:
-        """What a person said of these films; those without a word may be missing."""
-        ...
-
-
-class Favorites(Protocol):
-    """Which films people keep: one favourite a person and film."""
-
-    async def add(self, user_id: int, movie_id: int, at: datetime) -> bool:
-        """Make the film a favourite; False if it was. MovieNotFound, or BadToken if the account is gone."""
-        ...
-
-    async def remove(self, user_id: int, movie_id: int) -> None:
-        """FavoriteNotFound when absent."""
-        ...
-
-    async def list(self, user_id: int, page: PageRequest) -> Page[MarkedMovie]:
-        """The person's favourites with their marks, newest first."""
-        ...
-
-
-class Ratings(Protocol):
-    """What people think of films: one rating a person and film."""
-
-    async def save(self, user_id: int, movie_id: int, opinion: Opinion, at: datetime) -> tuple[MarkedMovie, bool]:
-        """Set the person's opinion of a film; the film with its marks, and whether the rating is new.
-
-        MovieNotFound, or BadToken if the account is gone.
-        """
-        ...
-
-    async def get(self, user_id: int, movie_id: int) -> Rating:
-        """The person's rating of a film, or RatingNotFound. In a transaction its row is locked until the end."""
-        ...
-
-    async def remove(self, user_id: int, movie_id: int) -> None:
-        """RatingNotFound when absent."""
-        ...
-
-    async def list(self, user_id: int, page: PageRequest) -> Page[MarkedMovie]:
-        """The films a person rated with their marks, newest change first."""
-        ...
-
-    async def reviews(self, movie_id: int, page: PageRequest) -> Page[Review]:
-        """Everybody's reviews of a film, newest change first; MovieNotFound."""
-        ...
-
-
-class UnitOfWork(Protocol):
-    """The repositories, seeing one and the same state of the storage."""
-
-    users: Users
-    sessions: Sessions
-    movies: Movies
-    favorites: Favorites
-    ratings: Ratings
-
-
-class Storage(Protocol):
-    """Keeps everything that must not be lost. Never await the network, and never hash, inside a transaction."""
-
-    def transaction(self) -> AbstractAsyncContextManager[UnitOfWork]:
-        """Everything done inside is kept on a clean exit; on any error, nothing."""
-        ...
-
-    def autocommit(self) -> AbstractAsyncContextManager[UnitOfWork]:
-        """For work of one call: each call is all or nothing by itself, and kept when it returns."""
-        ...
-
-    def reading(self) -> AbstractAsyncContextManager[UnitOfWork]:
-        """For reads alone: each sees everything committed before it, and a replica may answer."""
         ...

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-from moviehub.application.ports import Clock, Storage
+from moviehub.application.ports import Clock
+from moviehub.application.storage import Storage
 from moviehub.domain.movies import MarkedMovie
 from moviehub.domain.pages import Page, PageRequest
 from moviehub.domain.ratings import Opinion, Review

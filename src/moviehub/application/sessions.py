@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from moviehub.application.ports import Clock, Passwords, Storage, Tokens
+from moviehub.application.ports import Clock, Passwords, Tokens
+from moviehub.application.storage import Storage
+from moviehub.domain.audit import Entry, Event
 from moviehub.domain.errors import Invalid
 from moviehub.domain.pages import Page, PageRequest
 from moviehub.domain.sessions import (
@@ -54,6 +56,7 @@ class SignIn:
         user = await self._find(login)
         right = await self.passwords.verify(normalized_password(password), user.password_hash if user else None)
         if user is None or not right or not user.is_active:
+            await self._note_failure(user, right, address)
             raise BadCredentials()
         renewed = None
         if not self.passwords.is_current(user.password_hash):
@@ -69,7 +72,20 @@ class SignIn:
             session = await uow.sessions.add(
                 user.id, at=now, expires_at=self.lifetimes.end_of(now, now), client=client[:200], address=address
             )
+            await uow.audit.add(Entry(at=now, event=Event.SIGN_IN, user_id=user.id, actor_id=user.id, address=address))
         return _grant(self.tokens, session, fresh, now)
+
+    async def _note_failure(self, user: User | None, right: bool, address: str) -> None:
+        why = "no such account" if user is None else "the account is deactivated" if right else "wrong password"
+        entry = Entry(
+            at=self.clock.now(),
+            event=Event.FAILED_SIGN_IN,
+            user_id=user.id if user else None,
+            address=address,
+            detail=why,
+        )
+        async with self.storage.autocommit() as uow:
+            await uow.audit.add(entry)
 
     async def _find(self, login: str) -> User | None:
         try:
@@ -93,7 +109,7 @@ class RefreshSession:
     clock: Clock
     lifetimes: Lifetimes
 
-    async def __call__(self, *, refresh: str) -> Grant:
+    async def __call__(self, *, refresh: str, address: str = "") -> Grant:
         now = self.clock.now()
         claim = self.tokens.read_refresh(refresh, now)
         async with self.storage.transaction() as uow:
@@ -108,6 +124,9 @@ class RefreshSession:
                     session = await uow.sessions.rotate(claim.session_id, claim.counter, at=now, expires_at=expires_at)
                 elif presented is Presented.REUSED:
                     await uow.sessions.end(claim.session_id, now)
+                    await uow.audit.add(
+                        Entry(at=now, event=Event.REFRESH_REUSE, user_id=found.user.id, address=address)
+                    )
                     break
                 if session is not None:
                     return _grant(self.tokens, session, found.user, now)

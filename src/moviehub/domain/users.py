@@ -9,11 +9,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from moviehub.domain.common_passwords import COMMON_PASSWORDS
-from moviehub.domain.errors import FieldError, Invalid, NotFound
+from moviehub.domain.errors import FieldError, Forbidden, Invalid, NotFound
 from moviehub.domain.text import cased, checked, faults
 
 _LABEL = r"[^\W_](?:[\w-]{0,61}[^\W_])?"
 _EMAIL = re.compile(rf"[\w.!#$%&'*+/=?^`{{|}}~-]{{1,64}}@(?:{_LABEL}\.)+{_LABEL}")
+_UNSEEN = re.compile("[\u115f\u1160\u3164\uffa0]")
+"""Letters that nobody sees: the fillers of Hangul."""
 
 
 class UserNotFound(NotFound):
@@ -38,20 +40,25 @@ class WrongPassword(Invalid):
         super().__init__([FieldError(field, "wrong", "this is not the account's password")])
 
 
+class NotYours(Forbidden):
+    """The caller may not do this to this account."""
+
+
 def check_username(username: str) -> str:
     """`username` NFKC-normalised, if it is 3 to 150 letters, digits and `@ . + - _`."""
     checked("username", username, most=600)
     name = checked("username", unicodedata.normalize("NFKC", username), least=3, most=150)
-    if not all(c.isalpha() or c.isdecimal() or c in "@.+-_" for c in name):
+    if _UNSEEN.search(name) or not all(c.isalpha() or c.isdecimal() or c in "@.+-_" for c in name):
         raise Invalid.field("username", "characters", "expected letters, digits and @ . + - _ only")
     return name
 
 
 def check_email(email: str) -> str:
-    """`email`, if it has the form of an address and at most 254 characters."""
-    checked("email", email, most=254)
-    if not _EMAIL.fullmatch(email) or ".." in email or email.startswith(".") or ".@" in email:
-        raise Invalid.field("email", "format", "expected an e-mail address such as name@example.org")
+    """`email`, if it has the form of an address and at most 254 characters, NFKC-normalised too."""
+    for form in (email, unicodedata.normalize("NFKC", email)):
+        checked("email", form, most=254)
+        if not _EMAIL.fullmatch(form) or _UNSEEN.search(form) or ".." in form or form[0] == "." or ".@" in form:
+            raise Invalid.field("email", "format", "expected an e-mail address such as name@example.org")
     return email
 
 
@@ -73,8 +80,8 @@ def check_password_for(password: str, *, username: str, email: str, field: str =
     """`password` if it is good in itself and does not give away its owner. Raises Invalid naming `field`."""
     try:
         password = check_password(password)
-        plain = password.casefold()
-        for own in (username.casefold(), email.casefold(), email.casefold().partition("@")[0]):
+        plain = cased(password)
+        for own in (cased(username), cased(email), cased(email).partition("@")[0]):
             if plain == own or (len(own) >= 5 and own in plain):
                 raise Invalid.field("password", "similar", "expected a password unlike the username and the e-mail")
     except Invalid as fault:
@@ -122,11 +129,12 @@ RULES: Mapping[str, Callable[[Any], object]] = {
 }
 
 
-def _foreign_address(username: str, email: str) -> list[FieldError]:
+def _foreign_address(username: str, email: str, *, field: str = "username") -> list[FieldError]:
     """The fault of a username that is somebody else's address: log-in takes either name, so nobody may sit on it."""
     name = unicodedata.normalize("NFKC", username)
-    if _EMAIL.fullmatch(name) and cased(name) != cased(email):
-        return [FieldError("username", "address", "a username that is an e-mail address must be the account's own")]
+    # An @ and a dot after it: what every address has, and keeps however its letters fold.
+    if "." in name.partition("@")[2] and cased(name) != cased(email):
+        return [FieldError(field, "address", "a username that is an e-mail address must be the account's own")]
     return []
 
 
@@ -135,7 +143,8 @@ def check_account(
 ) -> None:
     """Refuse an account that may not be: Invalid naming every field at fault, all at once."""
     found = faults({"username": username, "email": email, **profile}, RULES)
-    found += _foreign_address(username, email)
+    if "username" not in {fault.field for fault in found}:
+        found += _foreign_address(username, email)
     try:
         check_password_for(password, username=username, email=email)
     except Invalid as fault:
@@ -211,12 +220,38 @@ class User:
 
         An empty bio or picture is none. Raises Invalid naming every field at fault.
         """
-        if found := faults(changes, {name: RULES[name] for name in changes}):
+        found = faults(changes, {name: RULES[name] for name in changes})
+        if "email" in changes and "email" not in {fault.field for fault in found}:
+            found += _foreign_address(self.username, changes["email"], field="email")
+        if found:
             raise Invalid(found)
         for name in ("bio", "profile_picture"):
             if name in changes:
                 changes[name] = changes[name] or None
         return replace(self, **changes, updated_at=at)
+
+    def governed(self, by: "User", at: datetime, *, is_active: bool | None, is_staff: bool | None) -> "User":
+        """The same person let in or kept out, made staff or not, as far as told, by somebody else who may.
+
+        Staff govern people; superusers govern staff as well, and alone say who is staff. Nobody governs themselves, so
+        that there is always somebody left. Raises NotYours or Invalid.
+        """
+        if not (by.is_active and by.is_staff):
+            raise NotYours("Only staff may change an account.")
+        if by.id == self.id:
+            raise NotYours("Ask somebody else: nobody may change their own rights.")
+        if not by.is_superuser and (self.is_staff or self.is_superuser):
+            raise NotYours("Only a superuser may change the account of staff.")
+        if not by.is_superuser and is_staff is not None:
+            raise NotYours("Only a superuser may say who is staff.")
+        if self.is_superuser and is_staff is False:
+            raise Invalid.field("is_staff", "superuser", "a superuser is always staff")
+        changed = replace(
+            self,
+            is_active=self.is_active if is_active is None else is_active,
+            is_staff=self.is_staff if is_staff is None else is_staff,
+        )
+        return self if changed == self else replace(changed, updated_at=at)
 
     def with_password(self, password_hash: str, at: datetime) -> "User":
         """The same person with another password."""

@@ -1,13 +1,11 @@
 """What is plugged in: the only module that knows the adapters and the injector."""
 
-import re
 import secrets
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import fields, replace
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 from dependency_injector import containers, providers
 
@@ -18,16 +16,19 @@ from moviehub.adapters.jwt.tokens import JwtTokens
 from moviehub.adapters.memory.cache import MemoryCache
 from moviehub.adapters.memory.catalogue import MemoryCatalogue
 from moviehub.adapters.memory.clock import MemoryClock
+from moviehub.adapters.memory.counters import MemoryCounters
 from moviehub.adapters.memory.passwords import MemoryPasswords
 from moviehub.adapters.memory.storage import MemoryStorage
 from moviehub.adapters.postgres import migrations
 from moviehub.adapters.postgres.storage import PostgresStorage
 from moviehub.adapters.redis.cache import RedisCache
+from moviehub.adapters.redis.connection import Connection
+from moviehub.adapters.redis.counters import RedisCounters
 from moviehub.adapters.system.clock import SystemClock
 from moviehub.adapters.tmdb.catalogue import TmdbCatalogue
-from moviehub.application import favorites, listings, movies, ratings, sessions, users
+from moviehub.application import limits, listings, sessions
 from moviehub.domain.errors import MovieHubError
-from moviehub.entrypoints.settings import PREFIX, SHORTEST_SECRET, Settings, SettingsError
+from moviehub.entrypoints.settings import PREFIX, SHORTEST_SECRET, UNLIMITED, Settings, SettingsError
 
 newest_revision = migrations.head
 
@@ -38,6 +39,10 @@ CACHE_VERSION = "1"
 def cache_prefix(settings: Settings) -> str:
     """What stands before every key: the hub, the shape's version, the language and region of the catalogue."""
     return f"moviehub:{CACHE_VERSION}:{settings.catalogue}:{settings.language}:{settings.region}:"
+
+
+def _secrets(settings: Settings) -> list[bytes]:
+    return [secret.encode() for secret in (settings.secret_key, *settings.previous_secret_keys)]
 
 
 def _seconds(number: int) -> timedelta:
@@ -61,12 +66,26 @@ class Container(containers.DeclarativeContainer):
             statement_cache=chosen.database_statement_cache,
         ),
     )
+    redis = providers.Selector(
+        chosen.cache, memory=providers.Object(None), redis=providers.Singleton(Connection, chosen.redis_url)
+    )
     cache = providers.Selector(
         chosen.cache,
         memory=providers.Singleton(MemoryCache, clock),
-        redis=providers.Singleton(
-            RedisCache, chosen.redis_url, prefix=providers.Callable(cache_prefix, settings), clock=clock
-        ),
+        redis=providers.Singleton(RedisCache, redis, prefix=providers.Callable(cache_prefix, settings), clock=clock),
+    )
+    counters = providers.Selector(
+        chosen.cache,
+        memory=providers.Singleton(MemoryCounters, clock),
+        redis=providers.Singleton(RedisCounters, redis),
+    )
+    limiter = providers.Singleton(limits.Limiter, counters, clock)
+    limits = providers.Singleton(
+        limits.Limits,
+        anonymous=chosen.rate_limit_anonymous,
+        user=chosen.rate_limit_user,
+        auth=chosen.rate_limit_auth,
+        everyone=chosen.rate_limit_auth_everyone,
     )
     catalogue = providers.Selector(
         chosen.catalogue,
@@ -84,7 +103,7 @@ class Container(containers.DeclarativeContainer):
     )
     tokens = providers.Singleton(
         JwtTokens,
-        secret=providers.Callable(str.encode, chosen.secret_key),
+        secrets=providers.Callable(_secrets, settings),
         access_ttl=chosen.access_token_ttl,
     )
     lifetimes = providers.Singleton(
@@ -94,34 +113,6 @@ class Container(containers.DeclarativeContainer):
     )
     ttl = providers.Callable(_seconds, chosen.cache_ttl)
     shelf = providers.Singleton(listings.Shelf, catalogue=catalogue, cache=cache, storage=storage, clock=clock, ttl=ttl)
-
-
-def _snake(name: str) -> str:
-    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
-
-
-USE_CASES: dict[str, type[Any]] = {
-    _snake(name): thing
-    for noun in (favorites, listings, movies, ratings, sessions, users)
-    for name, thing in vars(noun).items()
-    if isinstance(thing, type) and thing.__module__ == noun.__name__ and "__call__" in vars(thing)
-}
-"""Every use case under the name that handlers, commands and tests know it by."""
-
-
-def use_cases(container: Container) -> dict[str, Any]:
-    """Every use case, made once: each field is the port, value or use case of the same name."""
-    made: dict[str, Any] = {}
-
-    def make(name: str) -> Any:
-        if name in USE_CASES:
-            if name not in made:
-                case = USE_CASES[name]
-                made[name] = case(**{field.name: make(field.name) for field in fields(case)})
-            return made[name]
-        return container.providers[name]()
-
-    return {name: make(name) for name in USE_CASES}
 
 
 def plugged_in(settings: Settings) -> Container:
@@ -140,7 +131,10 @@ async def running(settings: Settings) -> AsyncIterator[Container]:
     """A container whose adapters are closed at the end, whatever happens."""
     container = plugged_in(settings)
     async with AsyncExitStack() as stack:
-        for port in (container.storage, container.cache, container.catalogue, container.passwords):
+        for port in (
+            *(container.storage, container.redis, container.limiter),  # the last is closed first
+            *(container.catalogue, container.passwords),
+        ):
             if close := getattr(port(), "close", None):
                 stack.push_async_callback(close)
         yield container
@@ -148,7 +142,7 @@ async def running(settings: Settings) -> AsyncIterator[Container]:
 
 def in_memory(settings: Settings | None = None) -> Container:
     """A container for tests: memory adapters all round, a clock and a catalogue that the test sets."""
-    container = Container(settings=settings or Settings(database_url="memory://", secret_key="k" * 32))
+    container = Container(settings=settings or Settings(database_url="memory://", secret_key="k" * 32, **UNLIMITED))
     container.clock.override(providers.Singleton(MemoryClock))
     container.catalogue.override(providers.Singleton(MemoryCatalogue))
     container.passwords.override(providers.Singleton(MemoryPasswords))

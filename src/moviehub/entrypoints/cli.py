@@ -239,7 +239,7 @@ def user() -> None:
 @_command
 def create_admin(username: str, email: str) -> None:
     """Make a superuser. The password is asked for, or read from standard input."""
-    from moviehub.entrypoints.bootstrap import use_cases
+    from moviehub.entrypoints.use_cases import use_cases
 
     settings = _lasting_settings()
     password = _new_password()
@@ -263,7 +263,7 @@ def set_password(username: str | None, email: str | None) -> None:
     login = username or email
     if login is None or (username and email):
         raise click.UsageError("Name the account with --username or with --email.")
-    from moviehub.entrypoints.bootstrap import use_cases
+    from moviehub.entrypoints.use_cases import use_cases
 
     settings = _lasting_settings()
     password = _new_password()

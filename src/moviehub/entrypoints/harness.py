@@ -6,12 +6,16 @@ async with harness() as hub:
     await hub.rate_movie(user_id=alice.id, movie_id=solaris.id, score=9)
 """
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import structlog
+
 from moviehub.domain.movies import Movie, MovieFacts
-from moviehub.entrypoints.bootstrap import USE_CASES, in_memory, use_cases
+from moviehub.entrypoints.bootstrap import in_memory
+from moviehub.entrypoints.use_cases import USE_CASES, use_cases
 
 
 class Harness:
@@ -43,5 +47,12 @@ class Harness:
 
 @asynccontextmanager
 async def harness() -> AsyncIterator[Harness]:
-    """A hub of its own, empty, gone at the end."""
-    yield Harness()
+    """A hub of its own, empty, gone at the end. Unless you have configured structlog, only warnings are told."""
+    if structlog.is_configured():
+        yield Harness()
+        return
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+    try:
+        yield Harness()
+    finally:
+        structlog.reset_defaults()

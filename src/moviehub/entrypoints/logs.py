@@ -1,7 +1,11 @@
 """How the hub logs: one JSON line an event on standard error, with the id of the request it belongs to."""
 
+import json
 import logging
+import re
 import sys
+from collections.abc import Mapping
+from contextlib import suppress
 from contextvars import ContextVar
 
 import msgspec
@@ -12,11 +16,36 @@ from moviehub.entrypoints.settings import Settings
 REQUEST_ID: ContextVar[str] = ContextVar("request_id")
 """The id of the request that this task serves."""
 
+_BEYOND_ASCII = re.compile("[^ -~]")
+
 
 def _add_request_id(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
     if request_id := REQUEST_ID.get(None):
         event["request_id"] = request_id
     return event
+
+
+class _Lines(structlog.WriteLogger):
+    """Writes lines to standard error as it is now; where nobody reads them any more, that must not break who logs."""
+
+    def __init__(self, *_: object) -> None:
+        super().__init__(sys.stderr)
+
+    def msg(self, message: str) -> None:
+        with suppress(OSError, ValueError):
+            super().msg(message)
+
+    debug = info = warning = error = critical = msg
+
+
+class _Libraries(logging.Handler):
+    """Writes what libraries log; what they log wrongly is one line too, and not what Python would make of it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            _Lines().msg(self.format(record))
+        except Exception:
+            structlog.get_logger().exception("a library logs what cannot be told", logger=record.name)
 
 
 def configure(settings: Settings) -> None:
@@ -31,10 +60,11 @@ def configure(settings: Settings) -> None:
     structlog.configure(
         processors=[*shared, structlog.processors.JSONRenderer(_encode)],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=lambda *_: structlog.WriteLogger(sys.stderr),  # as it is when the event is told
+        logger_factory=_Lines,
         cache_logger_on_first_use=False,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _Libraries()
+    handler.setLevel(max(level, logging.WARNING))  # also where a library has lowered the level of its logger
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
@@ -44,8 +74,30 @@ def configure(settings: Settings) -> None:
             ],
         )
     )
-    logging.basicConfig(handlers=[handler], level=max(level, logging.WARNING), force=True)
+    logging.basicConfig(handlers=[handler], level=handler.level, force=True)
 
 
-def _encode(event: object, **_: object) -> str:
-    return msgspec.json.encode(event, enc_hook=str).decode()
+def _encode(event: Mapping[str, object], **_: object) -> str:
+    """JSON in ASCII alone: nothing that is quoted ends a line, steers a terminal or depends on its encoding."""
+    try:
+        line = msgspec.json.encode(event, enc_hook=str)
+    except Exception:
+        line = msgspec.json.encode({_text(name): _plain(value) for name, value in event.items()}, enc_hook=str)
+    return _BEYOND_ASCII.sub(lambda found: json.dumps(found[0])[1:-1], line.decode())
+
+
+def _plain(value: object) -> object:
+    """`value`, or as Python shows it if JSON cannot hold it."""
+    try:
+        msgspec.json.encode(value, enc_hook=str)
+    except Exception:
+        return _text(value)
+    return value
+
+
+def _text(value: object) -> str:
+    try:
+        text = value if isinstance(value, str) else repr(value)
+    except Exception:
+        text = f"<{type(value).__name__}>"
+    return text.encode(errors="backslashreplace").decode()

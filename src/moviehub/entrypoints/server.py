@@ -8,7 +8,6 @@ import signal
 import socket
 import threading
 import time
-from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +17,7 @@ from granian.http import HTTP1Settings
 
 from moviehub import __version__
 from moviehub.entrypoints.bootstrap import StartError
-from moviehub.entrypoints.settings import PREFIX, Settings
+from moviehub.entrypoints.settings import Settings
 
 if TYPE_CHECKING:
     from moviehub.entrypoints.http.app import Worker
@@ -69,22 +68,9 @@ def banner(settings: Settings, host: str, port: int, workers: int, private: bool
     return "\n".join(lines)
 
 
-def export(settings: Settings) -> None:
-    """Put the settings into the environment, where the workers read them."""
-    for setting in fields(settings):
-        value = getattr(settings, setting.name)
-        name = PREFIX + setting.name.upper()
-        if isinstance(value, bool):
-            os.environ[name] = "on" if value else "off"
-        elif isinstance(value, tuple):
-            os.environ[name] = ",".join(value)
-        else:
-            os.environ[name] = str(value)
-
-
 def serve(settings: Settings, *, address: str, port: int, workers: int, folder: Path) -> None:
     """Serve until a signal ends us. `folder` takes the workers' metrics."""
-    export(settings)
+    os.environ.update(settings.variables())  # where the workers read them
     os.environ[_FOLDER] = str(folder)
     # Once for all workers, and not before now: prometheus_client looks for the folder while it is imported.
     importlib.import_module(_APPLICATION)

@@ -9,9 +9,22 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+from moviehub.domain.limits import Limit
+
 PREFIX = "MOVIEHUB_"
 TMDB_URL = "https://api.themoviedb.org/3"
 SHORTEST_SECRET = 32
+FEWEST_CHARACTERS = 10
+MAKE_ONE = "make one with: openssl rand -base64 48"
+_WINDOWS = {"second": 1, "minute": 60, "hour": 3_600, "day": 86_400}
+
+# What samples, tutorials and those in a hurry write; the last is the key of FastAPI's tutorial. Of five million random
+# secrets of 64 characters, one holds such a word: shorter ones would be met too often.
+_WELL_KNOWN = re.compile(
+    "123456789|abcdefgh|at.?least|change.?(me|it|this)|default|development|example|insecure|moviehub|openssl"
+    "|pass.?(word|phrase)|placeholder|qwertyui|replace.?(me|this)|secret|this.?is.?a|(?<![a-z0-9])(test|your)[-_. ]"
+    "|09d25e094faa6ca2"
+)
 
 
 class SettingsError(ValueError):
@@ -38,12 +51,15 @@ def _choice(*choices: str) -> Callable[[str], str]:
 
 def _url(*schemes: str) -> Callable[[str], str]:
     def read(text: str) -> str:
-        parts = urlsplit(text)
+        try:
+            parts = urlsplit(text)
+            _ = parts.port
+        except ValueError:  # whose words may be a password that has a slash or the like in it
+            raise ValueError("expected a URL; what is special in its password is written as %2F and the like") from None
         if parts.scheme not in schemes:
             raise ValueError(f"expected a URL that starts with {', '.join(s + '://' for s in schemes)}")
         if parts.scheme not in ("memory", "embedded", "demo") and not parts.hostname:
             raise ValueError("expected a URL with a host")
-        _ = parts.port  # raises ValueError when it is no port
         return text
 
     return read
@@ -67,11 +83,13 @@ def _origins(text: str) -> tuple[str, ...]:
 
 
 def _networks(text: str) -> tuple[str, ...]:
-    for item in _items(text):
+    if text == "none":
+        return ()
+    for item in _items(text) or (text,):
         try:
             ipaddress.ip_network(item)
         except ValueError:
-            raise ValueError("expected addresses or networks such as 10.0.0.0/8, separated by commas") from None
+            raise ValueError("expected networks such as 10.0.0.0/8, separated by commas, or none") from None
     return _items(text)
 
 
@@ -89,8 +107,42 @@ def _region(text: str) -> str:
 
 def _secret(text: str) -> str:
     if len(text.encode()) < SHORTEST_SECRET:
-        raise ValueError(f"expected at least {SHORTEST_SECRET} bytes; make one with: openssl rand -base64 48")
+        raise ValueError(f"expected at least {SHORTEST_SECRET} bytes; {MAKE_ONE}")
     return text
+
+
+def _secrets(text: str) -> tuple[str, ...]:
+    return tuple(_secret(item) for item in _items(text))
+
+
+def _can_be_guessed(secret: str) -> bool:
+    # What repeats a pattern ends as it begins.
+    repeats = any(secret.startswith(secret[place:]) for place in range(1, len(secret) - FEWEST_CHARACTERS + 1))
+    return repeats or len(set(secret)) < FEWEST_CHARACTERS or _WELL_KNOWN.search(secret.casefold()) is not None
+
+
+def _limit(name: str) -> Callable[[str], Limit | None]:
+    def read(text: str) -> Limit | None:
+        if text == "off":
+            return None
+        parts = re.fullmatch(r"([1-9][0-9]{0,8})/(second|minute|hour|day)", text)
+        if parts is None:
+            raise ValueError("expected such as 300/minute, by second, minute, hour or day, or off")
+        return Limit(name, int(parts[1]), _WINDOWS[parts[2]])
+
+    return read
+
+
+def _written(value: Any) -> str:
+    """What is read as this value."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, tuple):
+        return ",".join(value)
+    if isinstance(value, Limit):
+        (window,) = [name for name, seconds in _WINDOWS.items() if seconds == value.seconds]
+        return f"{value.quota}/{window}"
+    return "off" if value is None else str(value)
 
 
 def _public_url(text: str) -> str:
@@ -101,6 +153,10 @@ def _public_url(text: str) -> str:
 
 def _setting(default: Any, read: Callable[[str], Any], *, secret: bool = False) -> Any:
     return field(default=default, repr=not secret, metadata={"read": read})
+
+
+def _rate_limit(name: str, default: str) -> Any:
+    return _setting(_limit(name)(default), _limit(name))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +171,7 @@ class Settings:
     tmdb_url: str = _setting("", _url("demo", "http", "https"))
     tmdb_token: str = _setting("", str, secret=True)
     secret_key: str = _setting("", _secret, secret=True)
+    previous_secret_keys: tuple[str, ...] = _setting((), _secrets, secret=True)
     language: str = _setting("en-US", _language)
     region: str = _setting("", _region)
     cache_ttl: int = _setting(900, _whole(1, 86_400))
@@ -126,6 +183,10 @@ class Settings:
     bcrypt_cost: int = _setting(12, _whole(4, 16))
     password_threads: int = _setting(2, _whole(1, 64))
     password_queue: int = _setting(64, _whole(0, 1000))
+    rate_limit_anonymous: Limit | None = _rate_limit("anonymous", "300/minute")
+    rate_limit_user: Limit | None = _rate_limit("user", "1200/minute")
+    rate_limit_auth: Limit | None = _rate_limit("auth", "10/minute")
+    rate_limit_auth_everyone: Limit | None = _rate_limit("auth-everyone", "1000/minute")
     public_url: str = _setting("", _public_url)
     trusted_proxies: tuple[str, ...] = _setting((), _networks)
     cors_origins: tuple[str, ...] = _setting((), _origins)
@@ -140,23 +201,49 @@ class Settings:
             name = PREFIX + setting.name.upper()
             if text := environ.get(name, "").strip():
                 try:
+                    text.encode()
                     values[setting.name] = setting.metadata["read"](text)
+                except UnicodeError:
+                    raise SettingsError(f"{name}: expected text in UTF-8") from None
                 except ValueError as fault:
                     raise SettingsError(f"{name}: {fault}") from None
         settings = cls(**values)
-        settings._check()
+        settings._check(values)
         return settings
 
-    def _check(self) -> None:
+    def _check(self, given: Mapping[str, Any]) -> None:
         if self.tmdb_url.startswith("http") and not self.tmdb_token:
             raise SettingsError("MOVIEHUB_TMDB_TOKEN: expected a TMDb read token or key when MOVIEHUB_TMDB_URL is set")
+        if self.previous_secret_keys and not self.secret_key:
+            raise SettingsError(
+                "MOVIEHUB_PREVIOUS_SECRET_KEYS: expected MOVIEHUB_SECRET_KEY beside it, which signs now"
+            )
         if self.env == "production":
-            if not self.secret_key:
-                raise SettingsError("MOVIEHUB_SECRET_KEY: production needs one; make it with: openssl rand -base64 48")
-            if self.database_url.startswith(("memory:", "embedded:")):
-                raise SettingsError("MOVIEHUB_DATABASE_URL: production needs a postgresql:// database")
-            if self.redis_url.startswith("memory:"):
-                raise SettingsError("MOVIEHUB_REDIS_URL: production needs a redis:// or rediss:// server")
+            self._check_production(given)
+
+    def _check_production(self, given: Mapping[str, Any]) -> None:
+        if not self.secret_key:
+            raise SettingsError(f"MOVIEHUB_SECRET_KEY: production needs one; {MAKE_ONE}")
+        for name, secrets, advice in (
+            ("SECRET_KEY", (self.secret_key,), MAKE_ONE),
+            ("PREVIOUS_SECRET_KEYS", self.previous_secret_keys, "leave it out"),
+        ):
+            if any(map(_can_be_guessed, secrets)):
+                why = "a well-known word, a repetition or few different characters"
+                raise SettingsError(f"{PREFIX}{name}: too easily guessed for production, with {why} in it; {advice}")
+        if self.database_url.startswith(("memory:", "embedded:")):
+            raise SettingsError("MOVIEHUB_DATABASE_URL: production needs a postgresql:// database")
+        if self.redis_url.startswith("memory:"):
+            raise SettingsError("MOVIEHUB_REDIS_URL: production needs a redis:// or rediss:// server")
+        if "trusted_proxies" not in given:
+            raise SettingsError("MOVIEHUB_TRUSTED_PROXIES: production needs the proxies' networks, or none without any")
+        if "*" in self.cors_origins:
+            raise SettingsError("MOVIEHUB_CORS_ORIGINS: production needs each origin by its name instead of *")
+
+    def variables(self) -> dict[str, str]:
+        """The environment in which these same settings are read."""
+        written = {PREFIX + setting.name.upper(): _written(getattr(self, setting.name)) for setting in fields(self)}
+        return {**written, "MOVIEHUB_TRUSTED_PROXIES": ",".join(self.trusted_proxies) or "none"}
 
     @property
     def storage(self) -> str:
@@ -188,3 +275,9 @@ def unknown_variables(environ: Mapping[str, str] = os.environ) -> list[str]:
     """Variables that look like settings and are none: most likely typing errors."""
     known = {PREFIX + setting.name.upper() for setting in fields(Settings)}
     return sorted(name for name in environ if name.startswith(PREFIX) and name not in known and "_TEST_" not in name)
+
+
+UNLIMITED: Mapping[str, Any] = dict.fromkeys(
+    setting.name for setting in fields(Settings) if setting.name.startswith("rate_limit_")
+)
+"""Every rate limit off, for tests of other things."""

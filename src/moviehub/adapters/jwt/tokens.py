@@ -4,8 +4,9 @@ import hashlib
 import hmac
 import math
 import re
-import secrets
+from collections.abc import Sequence
 from datetime import datetime
+from secrets import token_hex
 from typing import Any
 
 import jwt
@@ -22,23 +23,31 @@ MOST_REMEMBERED = 10_000
 LEEWAY = 10
 """Seconds by which the clock of the node that wrote a token may be ahead of ours."""
 
+HEADER = {"alg", "kid", "typ"}
+"""All that a header may hold. Others name keys and rules (jwk, jku, x5u, crit), which nobody but us is to choose."""
+
 MOST_INTEGER = 2**63
 _FORM = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 
 
 class JwtTokens(Tokens):
-    """Signs with the secret's own bytes, at least 32 of them, and checks every claim against the instant given.
+    """Signs with the first secret's own bytes, at least 32 of them, and checks every claim against the instant given.
+
+    The header names the key that signed, and that key alone is tried: the first, or one that came before it, so that a
+    new key ends no session.
 
     Access tokens that were found good are remembered, for decoding is most of what a request with one costs; their
     times are checked again whenever they are read.
     """
 
     def __init__(
-        self, *, secret: bytes, access_ttl: int = 300, issuer: str = "moviehub", audience: str = "moviehub"
+        self, *, secrets: Sequence[bytes], access_ttl: int = 300, issuer: str = "moviehub", audience: str = "moviehub"
     ) -> None:
-        if len(secret) < SHORTEST_KEY:
-            raise ValueError(f"the secret key must have at least {SHORTEST_KEY} bytes")
-        self._secret = secret
+        if min(map(len, secrets), default=0) < SHORTEST_KEY:
+            raise ValueError(f"each secret key must have at least {SHORTEST_KEY} bytes")
+        self._secret = secrets[0]
+        self._key_id = key_id(self._secret)
+        self._secrets = {key_id(secret): secret for secret in secrets}
         self._access_ttl = access_ttl
         self._issuer = issuer
         self._audience = audience
@@ -47,7 +56,7 @@ class JwtTokens(Tokens):
     def write_access(self, session: Session, at: datetime) -> tuple[str, int]:
         # Rounded so that the token is good for the whole of the seconds that are told.
         claims = {
-            "jti": secrets.token_hex(8),
+            "jti": token_hex(8),
             "iat": math.floor(at.timestamp()),
             "exp": math.ceil(at.timestamp()) + self._access_ttl,
         }
@@ -83,15 +92,21 @@ class JwtTokens(Tokens):
 
     def _write(self, kind: str, session: Session, claims: dict[str, Any]) -> str:
         whose = {"iss": self._issuer, "aud": self._audience, "sub": str(session.user_id), "sid": session.id}
-        return jwt.encode(whose | claims, self._secret, algorithm=ALGORITHM, headers={"typ": kind})
+        headers = {"typ": kind, "kid": self._key_id}
+        return jwt.encode(whose | claims, self._secret, algorithm=ALGORITHM, headers=headers)
 
     def _read(self, token: str, kind: str, required: tuple[str, ...]) -> dict[str, Any]:
         if len(token) > LONGEST_TOKEN or not _FORM.fullmatch(token):
             raise BadToken()
         try:
-            decoded = jwt.decode_complete(
+            header = jwt.get_unverified_header(token)
+            # Tokens that were written before they named their key are the current one's.
+            secret = self._secrets.get(header.get("kid", self._key_id))
+            if secret is None or header.get("typ") != kind or header.keys() - HEADER:
+                raise BadToken()
+            claims: dict[str, Any] = jwt.decode(
                 token,
-                self._secret,
+                secret,
                 algorithms=[ALGORITHM],
                 audience=self._audience,
                 issuer=self._issuer,
@@ -106,10 +121,16 @@ class JwtTokens(Tokens):
             )
         except (jwt.PyJWTError, ValueError, TypeError):
             raise BadToken() from None
-        if decoded["header"].get("typ") != kind:
-            raise BadToken()
-        claims: dict[str, Any] = decoded["payload"]
         return claims
+
+
+def key_id(secret: bytes) -> str:
+    """The name of a key in the header of what it signs (RFC 7515 section 4.1.4).
+
+    Made from the key, so that every process has the same name for it and nobody has to give it one. A signature over
+    fixed words tells no more of the key than that of any token does, which a plain hash would not promise.
+    """
+    return hmac.digest(secret, b"moviehub key id", hashlib.sha256).hex()[:16]
 
 
 def _integer(claim: object, least: int = 0) -> int:

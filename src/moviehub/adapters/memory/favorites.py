@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from moviehub.adapters.memory.tables import Ids, Tables, page_of
-from moviehub.application.ports import Favorites
+from moviehub.application.storage import Favorites
 from moviehub.domain.favorites import Favorite, FavoriteNotFound
 from moviehub.domain.movies import MarkedMovie, MovieNotFound
 from moviehub.domain.pages import Page, PageRequest

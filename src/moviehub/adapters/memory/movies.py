@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from moviehub.adapters.memory.tables import Ids, Tables, page_of, refuse_beyond, refuse_unstorable
-from moviehub.application.ports import Movies
+from moviehub.application.storage import Movies
 from moviehub.domain.movies import Mark, Movie, MovieDetail, MovieFacts, MovieFilter, MovieNotFound
 from moviehub.domain.pages import MOST_COUNTED, Page, PageRequest
 from moviehub.domain.ratings import Score

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from moviehub.adapters.memory.tables import Ids, Tables, page_of
-from moviehub.application.ports import Ratings
+from moviehub.application.storage import Ratings
 from moviehub.domain.movies import MarkedMovie, MovieNotFound
 from moviehub.domain.pages import Page, PageRequest
 from moviehub.domain.ratings import Opinion, Rating, RatingNotFound, Review

@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from moviehub.adapters.memory.tables import Ids, Tables, page_of, refuse_unstorable
-from moviehub.application.ports import Sessions
+from moviehub.application.storage import Sessions
 from moviehub.domain.pages import Page, PageRequest
 from moviehub.domain.sessions import BadToken, Session, SignedIn
 

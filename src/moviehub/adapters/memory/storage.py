@@ -4,14 +4,16 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
+from itertools import islice
 
+from moviehub.adapters.memory.audit import MemoryAudit, tell
 from moviehub.adapters.memory.favorites import MemoryFavorites
 from moviehub.adapters.memory.movies import MemoryMovies
 from moviehub.adapters.memory.ratings import MemoryRatings
 from moviehub.adapters.memory.sessions import MemorySessions
 from moviehub.adapters.memory.tables import Ids, Tables
 from moviehub.adapters.memory.users import MemoryUsers
-from moviehub.application.ports import Favorites, Movies, Ratings, Sessions, Storage, UnitOfWork, Users
+from moviehub.application.storage import Audit, Favorites, Movies, Ratings, Sessions, Storage, UnitOfWork, Users
 
 
 @dataclass(slots=True)
@@ -23,6 +25,7 @@ class MemoryWork(UnitOfWork):
     movies: Movies
     favorites: Favorites
     ratings: Ratings
+    audit: Audit
 
 
 class MemoryStorage(Storage):
@@ -38,9 +41,10 @@ class MemoryStorage(Storage):
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[UnitOfWork]:
         async with self._lock:
-            tables = self._committed.copy()
+            tables, kept = self._committed.copy(), len(self._committed.audit)
             yield self._work(tables)
             self._committed.show(tables)
+        tell(*(each.entry for each in islice(tables.audit.values(), kept, None)))
 
     def autocommit(self) -> AbstractAsyncContextManager[UnitOfWork]:
         return self.transaction()
@@ -61,4 +65,5 @@ class MemoryStorage(Storage):
             MemoryMovies(tables, self._ids),
             MemoryFavorites(tables, self._ids),
             MemoryRatings(tables, self._ids),
+            MemoryAudit(tables, self._ids),
         )

@@ -6,6 +6,7 @@ from itertools import count
 from types import MappingProxyType
 from typing import TypeVar
 
+from moviehub.domain.audit import Recorded
 from moviehub.domain.errors import Invalid
 from moviehub.domain.favorites import Favorite
 from moviehub.domain.movies import Mark, MarkedMovie, Movie
@@ -26,6 +27,7 @@ class Tables:
     movies: MutableMapping[int, Movie] = field(default_factory=dict)
     favorites: MutableMapping[tuple[int, int], Favorite] = field(default_factory=dict)
     ratings: MutableMapping[tuple[int, int], Rating] = field(default_factory=dict)
+    audit: MutableMapping[int, Recorded] = field(default_factory=dict)
     logins: MutableMapping[tuple[str, str], int] = field(default_factory=dict)
     """Users by `("username", key)` and `("email", key)`."""
     tmdb_ids: MutableMapping[int, int] = field(default_factory=dict)
@@ -50,7 +52,8 @@ class Ids:
     """Numbers for new rows. Like a database's sequences they do not go back when a transaction does."""
 
     def __init__(self) -> None:
-        self.users, self.sessions, self.movies, self.favorites, self.ratings = (count(1) for _ in range(5))
+        self.users, self.sessions, self.movies = count(1), count(1), count(1)
+        self.favorites, self.ratings, self.audit = count(1), count(1), count(1)
 
 
 def page_of(items: Sequence[T], page: PageRequest, *, most: int | None = None) -> Page[T]:

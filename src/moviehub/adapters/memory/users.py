@@ -2,8 +2,9 @@
 
 from datetime import datetime
 
-from moviehub.adapters.memory.tables import Ids, Tables, refuse_unstorable
-from moviehub.application.ports import Users
+from moviehub.adapters.memory.tables import Ids, Tables, page_of, refuse_unstorable
+from moviehub.application.storage import Users
+from moviehub.domain.pages import MOST_COUNTED, Page, PageRequest
 from moviehub.domain.text import cased
 from moviehub.domain.users import NewUser, Taken, User, UserNotFound
 
@@ -47,6 +48,14 @@ class MemoryUsers(Users):
         logins = self._tables.logins
         user_id = logins.get(("username", cased(name))) or logins.get(("email", cased(name)))
         return self._tables.users[user_id] if user_id else None
+
+    async def list(self, search: str, page: PageRequest) -> Page[User]:
+        page.refuse_past(MOST_COUNTED)
+        wanted = cased(search)
+        found = [
+            each for each in self._tables.users.values() if wanted in each.username_key or wanted in each.email_key
+        ]
+        return page_of(sorted(found, key=lambda each: each.id, reverse=True), page, most=MOST_COUNTED)
 
     async def save(self, user: User) -> None:
         before = await self.get(user.id)

@@ -8,7 +8,7 @@ from sqlalchemy.dialects.postgresql import insert
 from moviehub.adapters.postgres.rows import marked_of
 from moviehub.adapters.postgres.statements import Runs, Statement, a_number, an_id, possible, skipped
 from moviehub.adapters.postgres.tables import favorites, labelled, movies, parameters, ratings
-from moviehub.application.ports import Favorites
+from moviehub.application.storage import Favorites
 from moviehub.domain.favorites import FavoriteNotFound
 from moviehub.domain.movies import MarkedMovie
 from moviehub.domain.pages import Page, PageRequest

@@ -19,7 +19,7 @@ from moviehub.adapters.postgres.movies_sql import (
 )
 from moviehub.adapters.postgres.rows import mark_of, movie_of
 from moviehub.adapters.postgres.statements import Row, Runs, first, possible
-from moviehub.application.ports import Movies
+from moviehub.application.storage import Movies
 from moviehub.domain.movies import Mark, Movie, MovieDetail, MovieFacts, MovieFilter, MovieNotFound
 from moviehub.domain.pages import MOST_COUNTED, Page, PageRequest
 from moviehub.domain.ratings import Score

@@ -8,7 +8,16 @@ from typing import Any
 from sqlalchemy import ColumnElement, Date, Double, Integer, Text, and_, bindparam, func, literal_column, select
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from moviehub.adapters.postgres.statements import MOST_INTEGER, Statement, a_number, a_text, an_id, ids, possible
+from moviehub.adapters.postgres.statements import (
+    MOST_INTEGER,
+    Statement,
+    a_number,
+    a_text,
+    an_id,
+    containing,
+    ids,
+    possible,
+)
 from moviehub.adapters.postgres.tables import favorites, labelled, movies, ratings
 from moviehub.domain.movies import FRESH_FOR, MovieFacts, MovieFilter
 from moviehub.domain.pages import MOST_COUNTED
@@ -67,8 +76,7 @@ def filter_values(wanted: MovieFilter) -> dict[str, Any]:
         "min_popularity": wanted.min_popularity,
     }
     if wanted.search_key:
-        text = wanted.search_key.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-        values["search"] = f"%{text}%"
+        values["search"] = containing(wanted.search_key)
     if wanted.genres:  # without those that cannot be, even if that leaves none: then no film has any of them
         values["genres"] = [number for number in wanted.genres if abs(number) <= MOST_INTEGER]
     if wanted.languages:

@@ -110,8 +110,8 @@ class Pool(Runs):
         return found
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Transaction]:
-        """Commits on a clean exit, rolls back on any error."""
+    async def transaction(self, on_commit: Callable[[], object] = bool) -> AsyncIterator[Transaction]:
+        """Commits on a clean exit and then calls `on_commit`; rolls back on any error."""
         connection, _ = await self._lent(lambda connection: connection.execute(BEGIN), self._undo)
         try:
             transaction = Transaction(connection)
@@ -123,7 +123,10 @@ class Pool(Runs):
             if not isinstance(failure, Unavailable | asyncio.CancelledError):
                 await asyncio.shield(undone)
             raise
-        await self._give_back(connection)
+        try:
+            on_commit()
+        finally:
+            await self._give_back(connection)
 
     async def close(self) -> None:
         """Wait for what is lent, for a while, and close every connection."""

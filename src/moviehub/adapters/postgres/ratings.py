@@ -8,7 +8,7 @@ from sqlalchemy.dialects.postgresql import insert
 from moviehub.adapters.postgres.rows import marked_of, rating_of
 from moviehub.adapters.postgres.statements import Runs, Statement, a_number, an_id, first, possible, skipped
 from moviehub.adapters.postgres.tables import favorites, labelled, movies, parameters, ratings, users
-from moviehub.application.ports import Ratings
+from moviehub.application.storage import Ratings
 from moviehub.domain.movies import MarkedMovie, MovieNotFound
 from moviehub.domain.pages import Page, PageRequest
 from moviehub.domain.ratings import Opinion, Rating, RatingNotFound, Review

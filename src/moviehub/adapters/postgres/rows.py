@@ -1,6 +1,7 @@
 """How a row of `labelled` columns reads as an entity: one function a table."""
 
 from moviehub.adapters.postgres.statements import Row
+from moviehub.domain.audit import Entry, Event, Recorded
 from moviehub.domain.favorites import Favorite
 from moviehub.domain.movies import Mark, MarkedMovie, Movie, MovieFacts
 from moviehub.domain.ratings import Opinion, Rating
@@ -99,3 +100,18 @@ def mark_of(row: Row) -> Mark:
 def marked_of(row: Row) -> MarkedMovie:
     """The film as one person sees it."""
     return MarkedMovie(movie_of(row), mark_of(row))
+
+
+def recorded_of(row: Row) -> Recorded:
+    """The entry of the audit trail."""
+    return Recorded(
+        row["audit_id"],
+        Entry(
+            at=row["audit_at"],
+            event=Event(row["audit_event"]),
+            user_id=row["audit_user_id"],
+            actor_id=row["audit_actor_id"],
+            address=row["audit_address"],
+            detail=row["audit_detail"],
+        ),
+    )

@@ -20,7 +20,7 @@ from moviehub.adapters.postgres.statements import (
     skipped,
 )
 from moviehub.adapters.postgres.tables import labelled, parameters, sessions, users
-from moviehub.application.ports import Sessions
+from moviehub.application.storage import Sessions
 from moviehub.domain.pages import Page, PageRequest
 from moviehub.domain.sessions import Session, SignedIn
 

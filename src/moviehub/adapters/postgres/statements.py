@@ -3,10 +3,24 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from sqlalchemy import BigInteger, BindParameter, ClauseElement, DateTime, Select, Text, bindparam
+from sqlalchemy import (
+    BigInteger,
+    BindParameter,
+    ClauseElement,
+    ColumnElement,
+    DateTime,
+    Select,
+    Table,
+    Text,
+    bindparam,
+    func,
+    literal_column,
+    select,
+)
 from sqlalchemy.dialects.postgresql import ARRAY, asyncpg
 
-from moviehub.domain.pages import PageRequest
+from moviehub.adapters.postgres.tables import labelled
+from moviehub.domain.pages import MOST_COUNTED, PageRequest
 
 Row = Mapping[str, Any]
 """What a statement returns, by column."""
@@ -86,6 +100,29 @@ def possible(number: int) -> int:
 def skipped(page: PageRequest) -> int:
     """How many rows come before the page; of any number that no table reaches, the largest that Postgres takes."""
     return min(page.offset, MOST_BIGINT)
+
+
+def newest(table: Table, *conditions: ColumnElement[bool]) -> Statement:
+    """A page of the rows that meet these conditions, the newest first, each with how many there are in all.
+
+    The ids are gathered first, up to the number at which counting stops: they are the total, and the planner sees that
+    all are wanted. Asked for ten rows it would walk from the newest one back, however rare what it looks for is.
+    """
+    most: ColumnElement[int] = literal_column(str(MOST_COUNTED))
+    found = select(table.c.id).where(*conditions).order_by(table.c.id.desc()).limit(most).cte("found")
+    page = select(found.c.id).order_by(found.c.id.desc()).limit(a_number("size")).offset(a_number("skipped"))
+    total = select(func.count()).select_from(found).scalar_subquery()
+    return Statement(
+        select(*labelled(table), total.label("total"))
+        .where(table.c.id == func.any(func.array(page.scalar_subquery())))
+        .order_by(table.c.id.desc())
+    )
+
+
+def containing(text: str) -> str:
+    """The pattern for LIKE of what contains this text, each character of it standing for itself."""
+    escaped = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    return f"%{escaped}%"
 
 
 def storable(text: str) -> bool:

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 
+from moviehub.adapters.postgres.audit import PostgresAudit, tell
 from moviehub.adapters.postgres.batch import Batch
 from moviehub.adapters.postgres.favorites import PostgresFavorites
 from moviehub.adapters.postgres.movies import Counts, PostgresMovies
@@ -12,7 +13,8 @@ from moviehub.adapters.postgres.ratings import PostgresRatings
 from moviehub.adapters.postgres.sessions import PostgresSessions, signed_in
 from moviehub.adapters.postgres.statements import Statement
 from moviehub.adapters.postgres.users import PostgresUsers
-from moviehub.application.ports import Favorites, Movies, Ratings, Sessions, Storage, UnitOfWork, Users
+from moviehub.application.storage import Audit, Favorites, Movies, Ratings, Sessions, Storage, UnitOfWork, Users
+from moviehub.domain.audit import Entry
 
 PING = Statement("SELECT 1", reads=True)
 IS_MIGRATED = Statement("SELECT to_regclass('alembic_version') IS NOT NULL AS is_migrated", reads=True)
@@ -28,6 +30,7 @@ class PostgresWork(UnitOfWork):
     movies: Movies
     favorites: Favorites
     ratings: Ratings
+    audit: Audit
 
 
 class PostgresStorage(Storage):
@@ -69,6 +72,7 @@ class PostgresStorage(Storage):
             movies=PostgresMovies(pool, self._counts, sharing=True),
             favorites=PostgresFavorites(pool),
             ratings=PostgresRatings(pool, locking=False),
+            audit=PostgresAudit(pool, tell),
         )
         each = Autocommit(pool)
         self._autocommit = PostgresWork(
@@ -77,17 +81,20 @@ class PostgresStorage(Storage):
             movies=PostgresMovies(each, self._counts),
             favorites=PostgresFavorites(each),
             ratings=PostgresRatings(each, locking=False),
+            audit=PostgresAudit(each, tell),
         )
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[UnitOfWork]:
-        async with self._pool.transaction() as run:
+        entries: list[Entry] = []
+        async with self._pool.transaction(on_commit=lambda: tell(*entries)) as run:
             yield PostgresWork(
                 users=PostgresUsers(run, locking=True),
                 sessions=PostgresSessions(run),
                 movies=PostgresMovies(run, self._counts),
                 favorites=PostgresFavorites(run),
                 ratings=PostgresRatings(run, locking=True),
+                audit=PostgresAudit(run, entries.append),
             )
 
     def autocommit(self) -> AbstractAsyncContextManager[UnitOfWork]:

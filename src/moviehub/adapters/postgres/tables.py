@@ -114,7 +114,8 @@ movies = Table(
     UniqueConstraint("tmdb_id"),
 )
 # One index serves an order and its reverse, ids included. Dates need two: films without one come last either way.
-# Titles also have a trigram index on servers that offer it, which is why it stands in a migration alone.
+# Titles also have a trigram index on servers that offer it, as have the names and addresses of users; since not all do,
+# those stand in migrations alone.
 for _column in ("popularity", "vote_average", "created_at", "title_key", "release_date"):
     Index(None, movies.c[_column], movies.c.id)
 Index("ix_movies_release_date_id_desc", movies.c.release_date.desc().nulls_last(), movies.c.id.desc())
@@ -155,6 +156,22 @@ Index(
     ratings.c.id,
     postgresql_where=ratings.c.review.is_not(None),
 )
+
+# Without foreign keys, since an entry outlives the account that it is about. A trigger, which stands in a migration
+# alone, refuses whatever would not add.
+audit = Table(
+    "audit",
+    metadata,
+    _id(),
+    _instant("at"),
+    _text("event"),
+    Column("user_id", BigInteger),
+    Column("actor_id", BigInteger),
+    _text("address"),
+    _text("detail"),
+)
+Index(None, audit.c.user_id, audit.c.id)
+Index(None, audit.c.event, audit.c.id)
 
 
 def labelled(source: FromClause, table: Table | None = None) -> list[Label[object]]:

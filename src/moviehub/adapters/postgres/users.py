@@ -3,16 +3,30 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, or_, select, update
+from sqlalchemy import delete, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from moviehub.adapters.postgres.rows import user_of
-from moviehub.adapters.postgres.statements import Runs, Statement, a_text, an_id, first, possible, storable
+from moviehub.adapters.postgres.statements import (
+    Runs,
+    Statement,
+    a_text,
+    an_id,
+    containing,
+    first,
+    newest,
+    possible,
+    storable,
+)
 from moviehub.adapters.postgres.tables import labelled, parameters, users
-from moviehub.application.ports import Users
+from moviehub.application.storage import Users
 from moviehub.domain.errors import Unavailable
+from moviehub.domain.pages import MOST_COUNTED, Page, PageRequest
 from moviehub.domain.text import cased
 from moviehub.domain.users import NewUser, Taken, User, UserNotFound
+
+TRIGRAM = 3
+"""Characters in a trigram."""
 
 _BY_ID = select(*labelled(users)).where(users.c.id == an_id("user_id"))
 
@@ -29,6 +43,13 @@ FIND_BY_LOGIN = Statement(
     .where(or_(users.c.username_key == a_text("name"), users.c.email_key == a_text("name")))
     .order_by((users.c.username_key == a_text("name")).desc())
     .limit(1)
+)
+LIST = newest(users)
+SEARCH = newest(users, or_(users.c.username_key.like(a_text("search")), users.c.email_key.like(a_text("search"))))
+# For less than a trigram: the server may come to prefer the index for that too, and then reads all of it, twice.
+SCAN = newest(
+    users,
+    or_(func.strpos(users.c.username_key, a_text("search")) > 0, func.strpos(users.c.email_key, a_text("search")) > 0),
 )
 SAVE = Statement(
     update(users).where(users.c.id == an_id("user_id")).values(parameters(users)).returning(users.c.id.label("id"))
@@ -70,6 +91,19 @@ class PostgresUsers(Users):
             return None
         row = first(await self._run.rows(FIND_BY_LOGIN, name=cased(name)))
         return user_of(row) if row else None
+
+    async def list(self, search: str, page: PageRequest) -> Page[User]:
+        page.refuse_past(MOST_COUNTED)
+        if not storable(search):
+            return Page((), 0, page)
+        wanted, window = cased(search), {"size": page.size, "skipped": page.offset}
+        if len(wanted) >= TRIGRAM:
+            rows = await self._run.rows(SEARCH, search=containing(wanted), **window)
+        elif wanted:
+            rows = await self._run.rows(SCAN, search=wanted, **window)
+        else:
+            rows = await self._run.rows(LIST, **window)
+        return Page(tuple(map(user_of, rows)), rows[0]["total"] if rows else 0, page)
 
     async def save(self, user: User) -> None:
         kept = {"is_active": user.is_active, "created_at": user.created_at, "updated_at": user.updated_at}

@@ -27,8 +27,8 @@ class RedisCache(Cache):
     Redis is away, what the process still has is good to the end of its time.
     """
 
-    def __init__(self, url: str, *, prefix: str, clock: Clock, local_for: float = 1.0, timeout: float = 0.2) -> None:
-        self._connection = Connection(url, timeout=timeout)
+    def __init__(self, connection: Connection, *, prefix: str, clock: Clock, local_for: float = 1.0) -> None:
+        self._connection = connection
         self._prefix = prefix
         self._clock = clock
         self._local_for = local_for
@@ -85,10 +85,6 @@ class RedisCache(Cache):
     async def ping(self) -> None:
         """Unavailable if Redis does not answer."""
         await self._connection.ping()
-
-    async def close(self) -> None:
-        """Give the connections back."""
-        await self._connection.close()
 
     def _name(self, key: str) -> bytes:
         return (self._prefix + key).encode("utf-8", "surrogatepass")

@@ -11,27 +11,29 @@ from litestar import Litestar, Router
 from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.exceptions import HTTPException
-from litestar.types import ASGIApp
 
 from moviehub.domain.errors import MovieHubError
 from moviehub.entrypoints import logs
-from moviehub.entrypoints.bootstrap import Container, running, use_cases
+from moviehub.entrypoints.bootstrap import Container, running
 from moviehub.entrypoints.checks import checks_of
 from moviehub.entrypoints.http import openapi
+from moviehub.entrypoints.http.audit import AuditController
 from moviehub.entrypoints.http.auth import BearerAuth
-from moviehub.entrypoints.http.cors import Cors
+from moviehub.entrypoints.http.cache import CacheController
 from moviehub.entrypoints.http.docs import DocsController
 from moviehub.entrypoints.http.edge import Edge
 from moviehub.entrypoints.http.favorites import FavoritesController
 from moviehub.entrypoints.http.health import HealthController
+from moviehub.entrypoints.http.limits import Gate
 from moviehub.entrypoints.http.listings import ListingsController
 from moviehub.entrypoints.http.metrics import Metrics
 from moviehub.entrypoints.http.movies import MoviesController
 from moviehub.entrypoints.http.problems import answer_problem
 from moviehub.entrypoints.http.ratings import RatingsController
 from moviehub.entrypoints.http.sessions import SessionsController, TokensController
-from moviehub.entrypoints.http.users import UsersController
+from moviehub.entrypoints.http.users import GovernedUsersController, UsersController
 from moviehub.entrypoints.settings import Settings
+from moviehub.entrypoints.use_cases import use_cases
 
 log = structlog.get_logger()
 
@@ -43,6 +45,10 @@ def _given(value: Any) -> Provide:
     return Provide(provide, sync_to_thread=False)
 
 
+def _gate(container: Container) -> Gate:
+    return Gate(container.limiter(), container.limits())
+
+
 def create_router(container: Container, metrics: Metrics) -> Litestar:
     """The Litestar application over a container, without the edge around it."""
     cases = use_cases(container)
@@ -50,14 +56,17 @@ def create_router(container: Container, metrics: Metrics) -> Litestar:
         "/",
         route_handlers=[
             UsersController,
+            GovernedUsersController,
             TokensController,
             SessionsController,
             ListingsController,
             MoviesController,
             FavoritesController,
             RatingsController,
+            AuditController,
+            CacheController,
         ],
-        middleware=[BearerAuth(cases["authenticate"])],
+        middleware=[BearerAuth(cases["authenticate"], _gate(container))],
     )
     document = b""
 
@@ -83,11 +92,8 @@ def create_router(container: Container, metrics: Metrics) -> Litestar:
 
 def create_app(container: Container) -> Edge:
     """The whole ASGI application over a container that somebody else closes."""
-    settings, metrics = container.settings(), Metrics()
-    router: ASGIApp = create_router(container, metrics)
-    if settings.cors_origins:
-        router = Cors(router, settings.cors_origins)
-    return Edge(router, settings, metrics)
+    metrics = Metrics()
+    return Edge(create_router(container, metrics), container.settings(), metrics, _gate(container))
 
 
 class Worker:

@@ -25,7 +25,7 @@ class Call:
     """
 
     answers: Mapping[int, Any]
-    auth: Literal["none", "optional", "required"] = "required"
+    auth: Literal["none", "optional", "required", "staff"] = "required"
     body: Body[Any] | None = None
     query: Query[Any] | None = None
     refusals: tuple[int, ...] = ()

@@ -8,7 +8,10 @@ from moviehub.entrypoints.http.calls import send_whole
 
 Headers = list[tuple[bytes, bytes]]
 
-_EXPOSED = (b"access-control-expose-headers", b"Age, Cache-Status, ETag, Retry-After, X-Request-ID")
+_EXPOSED = (
+    b"access-control-expose-headers",
+    b"Age, Cache-Status, ETag, RateLimit, RateLimit-Policy, Retry-After, X-Request-ID",
+)
 _PREFLIGHT = [
     (b"access-control-allow-methods", b"GET, HEAD, POST, PUT, PATCH, DELETE"),
     (b"access-control-allow-headers", b"Authorization, Content-Type, If-None-Match, X-Request-ID, traceparent"),
@@ -36,10 +39,14 @@ class Cors:
 
         async def marked(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = self._varying([*message["headers"], *self._told(origin)])
+                message["headers"] = self.marked([*message["headers"]], origin)
             await send(message)
 
         await self.app(scope, receive, marked)
+
+    def marked(self, headers: Headers, origin: bytes | None) -> Headers:
+        """The headers of an answer, and who may read it."""
+        return self._varying([*headers, *self._told(origin)])
 
     def _told(self, origin: bytes | None) -> Headers:
         if self.anybody:  # on every answer, asked from elsewhere or not: a cache may keep it for both

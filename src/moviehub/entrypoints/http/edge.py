@@ -11,25 +11,25 @@ from contextlib import suppress
 import structlog
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Send
 
-from moviehub.domain.errors import Invalid, MovieHubError
+from moviehub.domain.errors import MovieHubError
+from moviehub.domain.limits import RateLimited
 from moviehub.entrypoints.http import problems
+from moviehub.entrypoints.http.bounds import LARGEST_HEADERS, refusal_of
 from moviehub.entrypoints.http.calls import send_whole
+from moviehub.entrypoints.http.cors import Cors
 from moviehub.entrypoints.http.exchange import Exchange, Proxies
-from moviehub.entrypoints.http.inputs import LARGEST_BODY
+from moviehub.entrypoints.http.limits import UNLIMITED, Gate, told
 from moviehub.entrypoints.http.metrics import Metrics
 from moviehub.entrypoints.http.negotiation import LEAST_COMPRESSED, accepts_gzip, encoded, etag_matches
 from moviehub.entrypoints.http.public_pages import LONGEST_KEPT, Headers, PublicPage, PublicPages
 from moviehub.entrypoints.logs import REQUEST_ID
 from moviehub.entrypoints.settings import Settings
 
-LONGEST_TARGET = 8 * 1024
-LARGEST_HEADERS = 32 * 1024
 MOST_DRAINED = 1024 * 1024
 LONGEST_DRAIN = 0.5
 LONGEST_REMEMBERED = 200
 
 _SANE_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
-_HOST = re.compile(rb"(?:[A-Za-z0-9._-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 _PREFLIGHT = b"access-control-request-method"
 _MAX_AGE = re.compile(rb"public, max-age=([0-9]+)")
 _SECURITY: Headers = [
@@ -38,6 +38,10 @@ _SECURITY: Headers = [
     (b"referrer-policy", b"no-referrer"),
 ]
 _POLICY = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
+_OF_ONE_ANSWER = (
+    *(b"cache-control", b"age", b"x-request-id", b"content-length", b"cache-status"),
+    *(b"ratelimit-policy", b"ratelimit"),
+)
 _OF_A_BODY = (b"content-type", b"content-length", b"content-encoding")
 _HSTS = (b"strict-transport-security", b"max-age=31536000; includeSubDomains")
 
@@ -47,8 +51,10 @@ log = structlog.get_logger()
 class Edge:
     """The outermost ASGI application of a worker, around the router."""
 
-    def __init__(self, app: ASGIApp, settings: Settings, metrics: Metrics) -> None:
-        self.app = app
+    def __init__(self, app: ASGIApp, settings: Settings, metrics: Metrics, gate: Gate) -> None:
+        self.cors = Cors(app, settings.cors_origins) if settings.cors_origins else None
+        self.app: ASGIApp = self.cors or app
+        self.gate = gate
         self.settings = settings
         self.pages = PublicPages()
         self.proxies = Proxies(settings)
@@ -89,6 +95,7 @@ class Edge:
         exchange = Exchange(
             scope=scope,
             path=path,
+            method=method,
             request_id=request_id.decode(),
             host=(host or b"").decode("latin-1"),
             authorization=None if authorization is None else authorization.decode("latin-1"),
@@ -96,20 +103,26 @@ class Edge:
             proxies=self.proxies,
             settings=self.settings,
         )
+        limited: RateLimited | None = None
+        if authorization is None and path not in UNLIMITED:
+            try:
+                await self.gate.pass_stranger(exchange)
+            except RateLimited as refusal:
+                limited = refusal
         key = None
-        if authorization is None and host and size <= LARGEST_HEADERS and method in ("GET", "HEAD"):
+        if limited is None and authorization is None and host and size <= LARGEST_HEADERS and method in ("GET", "HEAD"):
             seen = (exchange.scheme, exchange.base_url) if self.proxies.any else (scope["scheme"], host)
             key = (path, scope["query_string"], *seen, origin if origin in self.origins else None)
             page = self.pages.find(key)
             if page is not None:
-                await self._send_page(page, method, request_id, gzipped, condition, send)
+                await self._send_page(page, method, exchange, gzipped, condition, send)
                 self.metrics.count(method, page.template, 200, time.perf_counter() - started)
                 return
 
         scope["moviehub"] = exchange  # type: ignore[typeddict-unknown-key]
         REQUEST_ID.set(exchange.request_id)
         answer = _Answer()
-        fault = _refusal(scope, host, size, length)
+        fault = limited or refusal_of(scope, host, size, length)
         if path.startswith("/api/v1/"):
             scope["path"] = "/api/" + path[8:]
             scope["raw_path"] = scope["path"].encode()
@@ -118,14 +131,24 @@ class Edge:
         elif method == "OPTIONS" and not (self.origins and any(name == _PREFLIGHT for name, _ in scope["headers"])):
             # To a method that nothing has, the router tells all that a path has; to OPTIONS, those of one handler.
             scope["method"] = "ALLOW"  # type: ignore[typeddict-item]
+        try:
+            if fault is None:
+                await self.app(scope, receive, answer.take)
+            if not exchange.counted and path not in UNLIMITED:
+                await self.gate.pass_stranger(exchange)  # whoever says who they are where nobody asks
+        except RateLimited as refusal:
+            fault = refusal
+        except Exception as error:
+            log.error("unexpected error", exc_info=error)
+            fault = problems.Broken("Something unexpected went wrong.")
         if fault is not None:
             answer.problem(fault, exchange)
-        else:
-            try:
-                await self.app(scope, receive, answer.take)
-            except Exception as error:
-                log.error("unexpected error", exc_info=error)
-                answer.problem(problems.Broken("Something unexpected went wrong."), exchange)
+            if self.cors is not None:
+                answer.headers = self.cors.marked(answer.headers, origin)
+        if answer.status == 429:
+            for standing in exchange.standings:
+                if standing.refused:
+                    self.metrics.count_refusal(standing.limit.name)
         if answer.status == 413:
             await _drain(receive)
         if method == "OPTIONS" and answer.status == 405:
@@ -147,6 +170,8 @@ class Edge:
         """The answer's own headers and those that every answer has."""
         names = {name for name, _ in headers}
         common = [*headers, *_SECURITY, (b"x-request-id", exchange.request_id.encode())]
+        if exchange.standings:
+            common += told(exchange.standings)
         if b"content-security-policy" not in names:
             common.append(_POLICY)
         if exchange.scheme == "https":
@@ -176,10 +201,9 @@ class Edge:
         life = _MAX_AGE.fullmatch(control)
         if key is not None and life is not None and int(life[1]) > 0:
             now = time.monotonic()
-            dropped = (b"cache-control", b"age", b"x-request-id", b"content-length", b"cache-status")
             page = PublicPage(
                 template=template,
-                headers=[pair for pair in headers if pair[0] not in dropped],
+                headers=[pair for pair in headers if pair[0] not in _OF_ONE_ANSWER],
                 etag=etag,
                 body=answer.body,
                 max_age=int(life[1]),
@@ -196,16 +220,18 @@ class Edge:
         return 200
 
     async def _send_page(
-        self, page: PublicPage, method: str, request_id: bytes, gzipped: bool, condition: bytes, send: Send
+        self, page: PublicPage, method: str, exchange: Exchange, gzipped: bool, condition: bytes, send: Send
     ) -> None:
         waited = int(time.monotonic() - page.kept_at)
         headers = [
             *page.headers,
-            (b"x-request-id", request_id),
+            (b"x-request-id", exchange.request_id.encode()),
             (b"cache-control", b"public, max-age=%d" % max(0, page.max_age - waited)),
             (b"age", b"%d" % (page.age + waited)),
             (b"cache-status", b"moviehub; hit"),
         ]
+        if exchange.standings:
+            headers += told(exchange.standings)
         body = page.body
         if gzipped and len(body) > LEAST_COMPRESSED:
             if page.gzipped is None:
@@ -255,24 +281,3 @@ async def _drain(receive: Receive) -> None:
                 if message["type"] != "http.request" or not message.get("more_body"):
                     return
                 left -= len(message.get("body", b""))
-
-
-def _refusal(scope: HTTPScope, host: bytes | None, size: int, length: bytes | None) -> MovieHubError | None:
-    """Why a request is not even routed, if it is not."""
-    path = scope.get("raw_path") or scope["path"].encode()
-    if len(path) + len(scope["query_string"]) > LONGEST_TARGET:
-        return problems.TargetTooLong("The path with its query is longer than 8 KiB.")
-    if size > LARGEST_HEADERS:
-        return problems.HeadersTooLarge("The headers together are larger than 32 KiB.")
-    if host is None or not _HOST.fullmatch(host):
-        return Invalid.field("Host", "format", "expected a host name, once")
-    if length is not None:
-        if not length.isdigit():
-            return Invalid.field("Content-Length", "format", "expected decimal digits")
-        if int(length[:20]) > LARGEST_BODY:
-            return problems.TooLarge("The body is larger than 64 KiB.")
-    if not path.startswith(b"/"):
-        return Invalid(detail="The target of the request is not a path.")
-    if b"//" in path or b"%2f" in path.lower():  # or one thing would have many names
-        return problems.NoSuchPath("No path has an empty segment or an encoded slash.")
-    return None

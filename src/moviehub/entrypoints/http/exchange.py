@@ -2,12 +2,13 @@
 
 import ipaddress
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
 from litestar.types import Scope
 
+from moviehub.domain.limits import Standing
 from moviehub.entrypoints.settings import Settings
 
 
@@ -32,16 +33,20 @@ class Proxies:
 
 @dataclass(slots=True)
 class Exchange:
-    """One request on its way. `path` is as the client sent it, whatever version prefix it has."""
+    """One request on its way. `path` and `method` are as the client sent them; `counted` tells whether a
+    rate limit has seen it, `standings` what came of that."""
 
     scope: Scope
     path: str
+    method: str
     request_id: str
     host: str
     authorization: str | None
     content_type: str
     proxies: Proxies
     settings: Settings
+    counted: bool = False
+    standings: list[Standing] = field(default_factory=list)
 
     @property
     def address(self) -> str:

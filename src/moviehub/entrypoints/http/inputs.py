@@ -66,16 +66,23 @@ def path_id(request: AnyRequest, name: str) -> int:
 class Body(Generic[S]):
     """A JSON body of one shape. `rules` are the domain's, one a field, so that all faults are told at once.
 
-    `check` is for rules that span fields; it is asked about the fields that are there and of the right type. With
-    `form`, the same fields are accepted as application/x-www-form-urlencoded.
+    `check` is for rules that span fields; it is asked about the fields that are there and of the right type. `least`
+    fields must be there at all. With `form`, the same fields are accepted as application/x-www-form-urlencoded.
     """
 
     def __init__(
-        self, shape: type[S], rules: Rules | None = None, *, check: Check | None = None, form: bool = False
+        self,
+        shape: type[S],
+        rules: Rules | None = None,
+        *,
+        check: Check | None = None,
+        least: int = 0,
+        form: bool = False,
     ) -> None:
         self.shape = shape
         self.rules = rules or {}
         self.check = check
+        self.least = least
         self.form = form
 
     @cached_property
@@ -113,6 +120,9 @@ class Body(Generic[S]):
             FieldError(_cut(name), "unknown", "there is no such field here")
             for name in sorted(values.keys() - {field.name for field in self._fields})
         ]
+        if len(values) < self.least:
+            message = f"expected at least {self.least} of the fields"
+            faults += [FieldError(field.name, "required", message) for field in self._fields]
         good: dict[str, Any] = {}
         for field in self._fields:
             if field.name not in values:

@@ -2,7 +2,7 @@
 
 import os
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Histogram, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector  # type: ignore[no-untyped-call, unused-ignore]
 
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
@@ -20,6 +20,12 @@ class Metrics:
             buckets=_BUCKETS,
             registry=self.registry,
         )
+        self._refusals = Counter(
+            "moviehub_rate_limited",
+            "Requests refused by a rate limit.",
+            ["limit"],
+            registry=self.registry,
+        )
         self._children: dict[tuple[str, str, int], Histogram] = {}
 
     def count(self, method: str, route: str, status: int, seconds: float) -> None:
@@ -31,6 +37,10 @@ class Metrics:
             if known:
                 self._children[method, route, status] = child
         child.observe(seconds)
+
+    def count_refusal(self, limit: str) -> None:
+        """One request refused by the limit of this name."""
+        self._refusals.labels(limit).inc()
 
     def exposition(self) -> tuple[str, bytes]:
         """Media type and text of the exposition format, over all workers when there are several."""

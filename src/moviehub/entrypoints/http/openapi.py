@@ -13,14 +13,21 @@ from moviehub import __version__
 from moviehub.domain.pages import MOST_PER_PAGE
 from moviehub.entrypoints.http.calls import Call
 from moviehub.entrypoints.http.inputs import LARGEST_ID, LARGEST_NUMBER
+from moviehub.entrypoints.http.limits import UNLIMITED
 from moviehub.entrypoints.http.problems import MEDIA_TYPE, ProblemOut
 
 ATTRIBUTION = "This product uses the TMDB API but is not endorsed or certified by TMDB."
 _TAGS = (
     *("Discovery", "Movies", "Favourites", "Ratings"),
-    *("Accounts", "Tokens", "Sessions", "Operation", "Documentation"),
+    *("Accounts", "Tokens", "Sessions", "Administration", "Operation", "Documentation"),
 )
 """The groups of calls, in the order in which people read of them."""
+_SECURITY: dict[str, list[dict[str, list[str]]]] = {
+    "optional": [{"bearer": []}, {}],
+    "required": [{"bearer": []}],
+    "staff": [{"bearer": ["staff"]}],
+}
+"""By the `auth` of a call; of a bearer token, OpenAPI 3.1 may name the role that is needed."""
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 _DESCRIPTION = f"""A movie catalogue backed by TMDb, with accounts, favourites, ratings and reviews.
@@ -46,8 +53,8 @@ _REFUSALS = {
 }
 
 
-def _header(description: str, **schema: Any) -> dict[str, Any]:
-    return {"description": description, "required": True, "schema": schema or {"type": "string"}}
+def _header(description: str, *, required: bool = True, **schema: Any) -> dict[str, Any]:
+    return {"description": description, "required": required, "schema": schema or {"type": "string"}}
 
 
 _HEADERS = {
@@ -55,6 +62,18 @@ _HEADERS = {
     "Cache-Control": _header("Who may keep the answer, and for how long (RFC 9111)."),
     "Cache-Status": _header("Where the list came from (RFC 9211); a negative `ttl` is that of a stale answer."),
     "ETag": _header("What `If-None-Match` takes.", type="string", pattern='^"[0-9a-f]{32}(-gzip)?"$'),
+    "RateLimit": _header(
+        "For each limit that counts here: requests that remain, and in how many seconds it begins again.",
+        required=False,
+        type="string",
+        pattern=r'^"[a-z-]+";r=[0-9]+;t=[0-9]+(, "[a-z-]+";r=[0-9]+;t=[0-9]+)*$',
+    ),
+    "RateLimit-Policy": _header(
+        "Each of these limits: how many requests in how many seconds (draft-ietf-httpapi-ratelimit-headers).",
+        required=False,
+        type="string",
+        pattern=r'^"[a-z-]+";q=[0-9]+;w=[0-9]+(, "[a-z-]+";q=[0-9]+;w=[0-9]+)*$',
+    ),
     "Retry-After": _header("After how many seconds to try again.", type="integer", minimum=1),
     "Vary": _header("What the answer depends on besides the target."),
     "WWW-Authenticate": _header("`Bearer`, and what is wrong with the token if there is one (RFC 6750)."),
@@ -64,6 +83,17 @@ _HEADERS = {
         pattern="^[A-Za-z0-9._-]{1,128}$",
     ),
 }
+_TOLD_IDS = {
+    "UserMessageOut": ("user_id", "/user/id"),
+    "SignInOut": ("user_id", "/user/id"),
+    "PageOut_GovernedUserOut_": ("user_id", "/results/0/id"),
+    "PageOut_SessionOut_": ("session_id", "/results/0/id"),
+    "PageOut_MovieOut_": ("movie_id", "/results/0/id"),
+    "ListedMoviesOut": ("movie_id", "/results/0/id"),
+    "MovieDetailOut": ("movie_id", "/id"),
+    "RatingOut": ("movie_id", "/movie/id"),
+}
+"""By the name of a shape, an id in it and where: such answers link to every call whose path takes that id."""
 _IF_NONE_MATCH = {
     "name": "If-None-Match",
     "in": "header",
@@ -83,16 +113,19 @@ def build(app: Litestar) -> dict[str, Any]:
         shapes.update((shape, None) for shape in call.answers.values() if not isinstance(shape, str | None))
         if call.body:
             shapes[call.body.shape] = None
-            bodies.add(call.body.shape.__name__)
+            bodies.add(call.body)
     refs, components = msgspec.json.schema_components(shapes, ref_template="#/components/schemas/{name}")
     names = dict(zip(shapes, refs, strict=True))
-    for name in bodies:
-        components[name]["additionalProperties"] = False
+    links = {f"#/components/schemas/{name}": _links(*told, operations) for name, told in _TOLD_IDS.items()}
+    for body in bodies:
+        components[body.shape.__name__]["additionalProperties"] = False
+        if body.least:
+            components[body.shape.__name__]["minProperties"] = body.least
     components["ProblemOut"]["properties"]["type"]["format"] = "uri-reference"
     components["ProblemOut"]["properties"]["instance"]["format"] = "uri-reference"
     paths: dict[str, dict[str, Any]] = {}
     for path, method, handler, call in operations:
-        paths.setdefault(path, {})[method.lower()] = _operation(path, method, handler, call, names)
+        paths.setdefault(path, {})[method.lower()] = _operation(path, method, handler, call, names, links)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -124,7 +157,9 @@ def _operations(app: Litestar) -> Iterator[tuple[str, str, Any, Call]]:
                             yield slashed, method, handler, handler.opt["call"]
 
 
-def _operation(path: str, method: str, handler: Any, call: Call, names: dict[Any, Any]) -> dict[str, Any]:
+def _operation(
+    path: str, method: str, handler: Any, call: Call, names: dict[Any, Any], links: dict[str, Any]
+) -> dict[str, Any]:
     first, _, rest = (handler.fn.__doc__ or "").strip().partition("\n")
     operation: dict[str, Any] = {
         "operationId": _name(path, method),
@@ -136,22 +171,32 @@ def _operation(path: str, method: str, handler: Any, call: Call, names: dict[Any
     if rest.strip():
         operation["description"] = " ".join(rest.split())
     if call.auth != "none":
-        operation["security"] = [{"bearer": []}] if call.auth == "required" else [{"bearer": []}, {}]
+        operation["security"] = _SECURITY[call.auth]
     if call.body:
         content = {"application/json": {"schema": names[call.body.shape]}}
         if call.body.form:
             content["application/x-www-form-urlencoded"] = content["application/json"]
         operation["requestBody"] = {"required": True, "content": content}
     responses = operation["responses"]
+    limits = set() if path in UNLIMITED else {"RateLimit", "RateLimit-Policy"}
     for status, shape in call.answers.items():
-        headers = _caching_headers(path, method, call, shape)
+        headers = _caching_headers(path, method, call, shape) | limits
         responses[str(status)] = _response(status, HTTPStatus(status).phrase, _content(shape, names), *headers)
+        if found := links.get(names.get(shape, {}).get("$ref")):
+            responses[str(status)]["links"] = found
         if "ETag" in headers:
             operation["parameters"].append(_IF_NONE_MATCH)
             responses["304"] = _response(304, "What the caller has is still good", {}, *headers)
     for status in sorted(_refusals(path, call) - call.answers.keys()):
-        responses[str(status)] = _response(status, _REFUSALS[status], {MEDIA_TYPE: {"schema": names[ProblemOut]}})
+        problem = {MEDIA_TYPE: {"schema": names[ProblemOut]}}
+        responses[str(status)] = _response(status, _REFUSALS[status], problem, *limits)
     return operation
+
+
+def _links(name: str, pointer: str, operations: list[tuple[str, str, Any, Call]]) -> dict[str, Any]:
+    """Links from an answer that tells an id to the calls that take it."""
+    takers = [_name(path, method) for path, method, _, _ in operations if f"{{{name}}}" in path]
+    return {taker: {"operationId": taker, "parameters": {name: f"$response.body#{pointer}"}} for taker in takers}
 
 
 def _content(shape: Any, names: dict[Any, Any]) -> dict[str, Any]:
@@ -198,8 +243,12 @@ def _refusals(path: str, call: Call) -> set[int]:
         found.add(400)
     if call.query:
         found.add(414)
+    if path not in UNLIMITED:
+        found.add(429)
     if call.auth != "none":
         found.add(401)
+    if call.auth == "staff":
+        found.add(403)
     if call.body:
         found |= {413, 415}
     if "{" in path:

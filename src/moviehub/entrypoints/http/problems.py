@@ -187,5 +187,14 @@ def answer_problem(request: Request[Any, Any, Any], fault: Exception) -> Respons
             extra["allow"] = ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))
     else:
         error = _broken(fault)
-    status, headers, body = document(error, exchange_of(request.scope))
+    exchange = exchange_of(request.scope)
+    if isinstance(error, errors.Forbidden):
+        log.warning(
+            "forbidden",
+            user_id=request.user.user.id,
+            address=exchange.address,
+            method=exchange.method,
+            route=request.scope["path_template"],
+        )
+    status, headers, body = document(error, exchange)
     return Response(body, status_code=status, media_type=MEDIA_TYPE, headers={**headers, **extra})

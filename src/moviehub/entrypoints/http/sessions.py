@@ -6,6 +6,7 @@ import msgspec
 from litestar import Controller, Response, delete, get, post
 from litestar.di import NamedDependency
 
+from moviehub.application.limits import AdmitAttempt
 from moviehub.application.sessions import (
     EndOtherSessions,
     EndSession,
@@ -20,6 +21,7 @@ from moviehub.entrypoints.http.auth import PublicRequest, SignedInRequest
 from moviehub.entrypoints.http.calls import Instant, answer, call, nothing
 from moviehub.entrypoints.http.exchange import exchange_of
 from moviehub.entrypoints.http.inputs import Body, Query, path_id
+from moviehub.entrypoints.http.limits import admitted
 from moviehub.entrypoints.http.pages import PAGE_RULES, PageIn, PageOut, envelope
 
 
@@ -97,15 +99,13 @@ class TokensController(Controller):
     tags = ["Tokens"]
 
     @post("/", status_code=200, opt=call(auth="none", body=SIGN_IN, answers={200: SignInOut}, refusals=(401,)))
-    async def sign_in(self, request: PublicRequest, sign_in: NamedDependency[SignIn]) -> Response[bytes]:
+    async def sign_in(
+        self, request: PublicRequest, sign_in: NamedDependency[SignIn], admit_attempt: NamedDependency[AdmitAttempt]
+    ) -> Response[bytes]:
         """Sign in with a username or e-mail address and a password."""
         given = await SIGN_IN.read(request)
-        grant = await sign_in(
-            login=given.username,
-            password=given.password,
-            client=_client(request),
-            address=exchange_of(request.scope).address,
-        )
+        address = await admitted(request, admit_attempt, given.username)
+        grant = await sign_in(login=given.username, password=given.password, client=_client(request), address=address)
         user = SignedInUserOut(grant.user.id, grant.user.username, grant.user.email)
         return answer(SignInOut(access=grant.access, refresh=grant.refresh, expires_in=grant.expires_in, user=user))
 
@@ -115,7 +115,8 @@ class TokensController(Controller):
     ) -> Response[bytes]:
         """Change a refresh token for the next pair of tokens; it is dead from then on."""
         given = await REFRESH.read(request)
-        return answer(_tokens(await refresh_session(refresh=given.refresh)))
+        grant = await refresh_session(refresh=given.refresh, address=exchange_of(request.scope).address)
+        return answer(_tokens(grant))
 
     @post("/verify", status_code=200, opt=call(auth="none", body=TOKEN, answers={200: EmptyOut}, refusals=(401,)))
     async def verify(self, request: PublicRequest, verify_token: NamedDependency[VerifyToken]) -> Response[bytes]:

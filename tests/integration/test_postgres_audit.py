@@ -1,0 +1,134 @@
+"""The audit trail in Postgres keeps every promise, cannot be changed, and is searched on an index, as accounts are."""
+
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from typing import Any
+
+import asyncpg
+import pytest
+from structlog.testing import capture_logs
+
+from moviehub.adapters.postgres.audit import PostgresAudit, tell
+from moviehub.adapters.postgres.statements import Row, Runs, Statement
+from moviehub.adapters.postgres.storage import PostgresStorage
+from moviehub.adapters.postgres.users import PostgresUsers
+from moviehub.application.storage import Storage
+from moviehub.domain.audit import Event
+from moviehub.domain.errors import Unavailable
+from moviehub.domain.movies import MovieNotFound
+from moviehub.domain.pages import PageRequest
+from tests.contracts.audit import LONG, AuditContract, entry, trail, write
+from tests.contracts.storage import NOW, register
+
+
+@pytest.fixture
+async def storage(migrated_url: str) -> AsyncIterator[Storage]:
+    storage = PostgresStorage(migrated_url, wait_timeout=20, connect_timeout=20, command_timeout=20)
+    yield storage
+    await storage.close()
+
+
+@pytest.fixture
+async def operator(migrated_url: str) -> AsyncIterator[asyncpg.Connection]:
+    connection = await asyncpg.connect(migrated_url)
+    yield connection
+    await connection.close()
+
+
+class TestPostgresAudit(AuditContract):
+    @pytest.fixture
+    async def long_trail(self, storage: Storage, operator: asyncpg.Connection) -> Storage:
+        await operator.executemany(
+            "INSERT INTO audit (at, event, user_id, address, detail) VALUES ($1, $2, $3, '', $4)",
+            [(each.at, each.event.value, each.user_id, each.detail) for each in LONG],
+        )
+        return storage
+
+
+class Explained(Runs):
+    """Runs nothing: asks the database how it would."""
+
+    def __init__(self, operator: asyncpg.Connection) -> None:
+        self._operator = operator
+        self._shown = ""
+
+    async def rows(self, statement: Statement, **values: Any) -> Sequence[Row]:
+        lines = await self._operator.fetch(f"EXPLAIN {statement.sql}", *statement.arguments(values))
+        self._shown = "\n".join(line[0] for line in lines)
+        return []
+
+    async def plan(self, asked: Awaitable[object]) -> str:
+        """How the statement of this call would be run."""
+        await asked
+        return self._shown
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE audit SET detail = ''",
+        "UPDATE audit SET id = DEFAULT WHERE false",
+        "DELETE FROM audit",
+        "TRUNCATE audit RESTART IDENTITY CASCADE",
+        "INSERT INTO audit OVERRIDING SYSTEM VALUE SELECT * FROM audit ON CONFLICT (id) DO UPDATE SET detail = 'x'",
+    ],
+)
+async def test_the_database_lets_nobody_change_the_audit_trail(
+    storage: Storage, operator: asyncpg.Connection, change: str
+) -> None:
+    kept = entry(user_id=(await register(storage, "ada")).id, detail="so")
+    await write(storage, kept)
+    with pytest.raises(asyncpg.InsufficientPrivilegeError, match="audit trail is append-only"):
+        await operator.execute(change)
+    assert await trail(storage) == [kept]
+
+
+async def test_what_the_database_did_not_keep_is_not_logged(storage: Storage, operator: asyncpg.Connection) -> None:
+    async def write_and_be_cut_off() -> None:
+        async with storage.transaction() as uow:
+            await uow.audit.add(entry())
+            assert await operator.fetchval(
+                "SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND application_name = 'moviehub'"
+            )
+
+    async def write_and_fail_unnoticed() -> None:
+        async with storage.transaction() as uow:
+            await uow.audit.add(entry())
+            with pytest.raises(MovieNotFound):
+                await uow.favorites.add(user.id, 7, NOW)
+
+    user = await register(storage, "ada")
+    for work in (write_and_be_cut_off, write_and_fail_unnoticed):
+        with capture_logs() as lines, pytest.raises(Unavailable):
+            await work()
+        assert lines == []
+    assert await trail(storage) == []
+
+
+async def test_the_trail_and_accounts_are_searched_on_an_index_however_rare_what_is_wanted_is(
+    storage: Storage, operator: asyncpg.Connection
+) -> None:
+    await operator.execute(
+        "INSERT INTO audit (at, event, user_id, address, detail)"
+        " SELECT now(), CASE n % 1000 WHEN 0 THEN 'deletion' ELSE 'sign_in' END, n / 50, '', ''"
+        " FROM generate_series(1, 5000) AS n"
+    )
+    await operator.execute(
+        "INSERT INTO users (username, username_key, email, email_key, password, first_name, last_name, is_active,"
+        " is_staff, is_superuser, created_at, updated_at)"
+        " SELECT md5(n::text), md5(n::text), n || '@example.org', n || '@example.org', '', '', '', true, false, false,"
+        " now(), now() FROM generate_series(1, 5000) AS n"
+    )
+    await operator.execute("VACUUM ANALYZE audit, users")
+
+    explained = Explained(operator)
+    entries, users, page = PostgresAudit(explained, tell), PostgresUsers(explained, locking=False), PageRequest()
+    for index, shown in {
+        "pk_audit": await explained.plan(entries.list(page)),
+        "ix_audit_user_id_id": await explained.plan(entries.list(page, user_id=7)),
+        "ix_audit_event_id": await explained.plan(entries.list(page, event=Event.DELETION)),
+        "pk_users": await explained.plan(users.list("", page)),
+        "ix_users_trigrams": await explained.plan(users.list("C4CA42", page)),
+    }.items():
+        assert f"using {index}" in shown or f"on {index}" in shown, shown
+        assert "Seq Scan" not in shown, shown
