@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 HOST = 127.0.0.1
-PORT = 8000
+PORT ?= 8000
 ARGS =
 m =
 BIN := .venv/bin

@@ -100,10 +100,13 @@ def test_a_venv_that_is_half_made_moved_or_without_its_python_is_made_from_nothi
     assert "venv --clear" in make("--dry-run", "install", cwd=clone).stdout
 
 
-def test_run_takes_host_and_port_and_becomes_the_server(clone: Path) -> None:
+def test_run_takes_host_and_port_and_becomes_the_server(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made_venv(clone, clone)
     told = make("--dry-run", "run", "PORT=9000", cwd=clone).stdout
     assert told == "exec .venv/bin/moviehub serve --host 127.0.0.1 --port 9000\n"
+    monkeypatch.setenv("PORT", "9001")
+    assert "--port 9001" in make("--dry-run", "run", cwd=clone).stdout
+    monkeypatch.delenv("PORT")
     told = make("--dry-run", "run-memory", "HOST=0.0.0.0", cwd=clone).stdout
     assert told == "MOVIEHUB_DATABASE_URL=memory:// exec .venv/bin/moviehub serve --host 0.0.0.0 --port 8000\n"
 
