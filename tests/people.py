@@ -12,9 +12,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant
 
 from moviehub.domain.errors import Unauthenticated
 from moviehub.entrypoints.use_cases import use_cases
-from tests.api import Api, api_in_memory, film, problem
+from tests.api import Api, api_in_memory, fields, film, problem
 
-ACCESS_LIFE = timedelta(seconds=300)
+ACCESS_LIFE, IDLE = timedelta(seconds=300), timedelta(days=30)
 USERS, ME, TOKEN, SESSIONS = "/api/auth/users/", "/api/auth/users/me/", "/api/auth/token/", "/api/auth/sessions/"
 
 
@@ -157,6 +157,48 @@ class People(RuleBasedStateMachine):
         told = answer.json()
         self.tokens.append(Token(told["refresh"], session, session.expires_at, session.counter))
         self.tokens.append(Token(told["access"], session, self.now + ACCESS_LIFE, None))
+
+    # How they come.
+
+    def token(self, name: str, pick: int) -> Token:
+        """Mostly one that lets this person in, new if need be; else any that anybody ever got, of either kind."""
+        if pick % 4 and name not in self.accounts:
+            self.register(name, None)
+        if pick % 4 and self.newest(name) is None:
+            self.sign_in(name, proof=True, by_address=False)
+        newest = self.newest(name) if pick % 4 else None
+        return newest or self.tokens[pick // 4 % len(self.tokens)]
+
+    def register(self, name: str, of: str | None) -> None:
+        mark, other = self.mark(name), self.accounts.get(of or "")
+        email = other.email if other else f"{mark}@example.org"
+        password = f"own phrase {self.number}"
+        body = {"username": name, "email": email, "password": password, "bio": mark}
+        answer = self.ask("POST", USERS, body, marks={mark})
+        taken = {"username": "taken"} if name in self.accounts else {}
+        taken |= {"email": "taken"} if other else {}
+        if taken:
+            assert fields(answer) == taken
+            return
+        self.ids.append(answer.json()["user"]["id"])
+        self.accounts[name] = Account(self.ids[-1], name, email, password, mark, {mark})
+
+    def sign_in(self, name: str, proof: bool, by_address: bool) -> None:
+        account, mark = self.accounts.get(name), self.mark(name)
+        login = account.email if account and by_address else name
+        body = {"username": login, "password": account.password if account and proof else "not its own phrase"}
+        answer = self.ask("POST", TOKEN, body, marks=account.marks if account else (), headers={"User-Agent": mark})
+        if account is None or not proof or not account.is_active:
+            problem(answer, 401, "bad-credentials")
+            return
+        assert answer.json()["user"] == {"id": account.id, "username": name, "email": account.email}
+        account.marks.add(mark)
+        session = Session(0, account, self.now, self.now, self.now + IDLE)
+        self.sessions.append(session)
+        self.keep(answer, session)
+        listed = self.act(self.tokens[-1], "GET", SESSIONS, params={"page_size": 100})[0].json()["results"]
+        (session.id,) = (each["id"] for each in listed if each["current"])
+        self.ids.append(session.id)
 
     # What must be seen, whatever they did.
 

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, rule
 
 from tests.api import fields, problem
-from tests.people import ME, SESSIONS, TOKEN, USERS, Account, People, Session, Token
+from tests.people import IDLE, ME, SESSIONS, TOKEN, USERS, People
 
 NAMES = ("ann", "bob", "cleo")
 LOST_REPLY = timedelta(seconds=10)
-IDLE, WHOLE = timedelta(days=30), timedelta(days=90)
+WHOLE = timedelta(days=90)
 WAITS = (1, 1, 9, 9, 11, 11, 11, 280, 301, 31 * 86_400)
 SMUGGLED = ("user_id", "id", "is_superuser", "is_staff", "password_hash", "session_id", "created_at", "owner")
 DEEPER = os.environ.get("MOVIEHUB_TEST_EXAMPLES")
@@ -43,14 +43,8 @@ def deed(**chosen: st.SearchStrategy[Any]) -> Callable[[Deed], Deed]:
 class ThreePeople(People):
     """Everything that people can do, each with a token that they have or that they found."""
 
-    def token(self, name: str, pick: int) -> Token:
-        """Mostly one that lets this person in, new if need be; else any that anybody ever got, of either kind."""
-        if pick % 4 and name not in self.accounts:
-            self.register(name, None)
-        if pick % 4 and self.newest(name) is None:
-            self.sign_in(name, proof=True, by_address=False)
-        newest = self.newest(name) if pick % 4 else None
-        return newest or self.tokens[pick // 4 % len(self.tokens)]
+    register = deed(name=people, of=st.none() | people)(People.register)
+    sign_in = deed(name=people, proof=proofs, by_address=st.booleans())(People.sign_in)
 
     @initialize()
     def begin(self) -> None:
@@ -58,39 +52,7 @@ class ThreePeople(People):
             self.register(name, None)
             self.sign_in(name, proof=True, by_address=False)
         self.sign_in("ann", proof=True, by_address=True)
-
-    @deed(name=people, of=st.none() | people)
-    def register(self, name: str, of: str | None) -> None:
-        mark, other = self.mark(name), self.accounts.get(of or "")
-        email = other.email if other else f"{mark}@example.org"
-        password = f"own phrase {self.number}"
-        body = {"username": name, "email": email, "password": password, "bio": mark}
-        answer = self.ask("POST", USERS, body, marks={mark})
-        taken = {"username": "taken"} if name in self.accounts else {}
-        taken |= {"email": "taken"} if other else {}
-        if taken:
-            assert fields(answer) == taken
-            return
-        self.ids.append(answer.json()["user"]["id"])
-        self.accounts[name] = Account(self.ids[-1], name, email, password, mark, {mark})
-
-    @deed(name=people, proof=proofs, by_address=st.booleans())
-    def sign_in(self, name: str, proof: bool, by_address: bool) -> None:
-        account, mark = self.accounts.get(name), self.mark(name)
-        login = account.email if account and by_address else name
-        body = {"username": login, "password": account.password if account and proof else "not its own phrase"}
-        answer = self.ask("POST", TOKEN, body, marks=account.marks if account else (), headers={"User-Agent": mark})
-        if account is None or not proof or not account.is_active:
-            problem(answer, 401, "bad-credentials")
-            return
-        assert answer.json()["user"] == {"id": account.id, "username": name, "email": account.email}
-        account.marks.add(mark)
-        session = Session(0, account, self.now, self.now, self.now + IDLE)
-        self.sessions.append(session)
-        self.keep(answer, session)
-        listed = self.act(self.tokens[-1], "GET", SESSIONS, params={"page_size": 100})[0].json()["results"]
-        (session.id,) = (each["id"] for each in listed if each["current"])
-        self.ids.append(session.id)
+        self.be_governed("ann", None, True)
 
     @deed(pick=picks, age=st.sampled_from(["newest", "parent", "older", "any"]))
     def refresh(self, pick: int, age: str) -> None:
@@ -315,7 +277,7 @@ class ThreePeople(People):
 
 
 ThreePeople.TestCase.settings = settings(
-    max_examples=int(DEEPER or 20),
+    max_examples=int(DEEPER or 16),
     stateful_step_count=100,
     deadline=None,
     suppress_health_check=[*HealthCheck],

@@ -129,12 +129,12 @@ RULES: Mapping[str, Callable[[Any], object]] = {
 }
 
 
-def _foreign_address(username: str, email: str, *, field: str = "username") -> list[FieldError]:
+def _foreign_address(username: str, email: str) -> list[FieldError]:
     """The fault of a username that is somebody else's address: log-in takes either name, so nobody may sit on it."""
     name = unicodedata.normalize("NFKC", username)
     # An @ and a dot after it: what every address has, and keeps however its letters fold.
     if "." in name.partition("@")[2] and cased(name) != cased(email):
-        return [FieldError(field, "address", "a username that is an e-mail address must be the account's own")]
+        return [FieldError("username", "address", "a username that is an e-mail address must be the account's own")]
     return []
 
 
@@ -220,10 +220,7 @@ class User:
 
         An empty bio or picture is none. Raises Invalid naming every field at fault.
         """
-        found = faults(changes, {name: RULES[name] for name in changes})
-        if "email" in changes and "email" not in {fault.field for fault in found}:
-            found += _foreign_address(self.username, changes["email"], field="email")
-        if found:
+        if found := faults(changes, {name: RULES[name] for name in changes}):
             raise Invalid(found)
         for name in ("bio", "profile_picture"):
             if name in changes:
