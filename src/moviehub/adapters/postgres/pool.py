@@ -159,6 +159,7 @@ class Pool(Runs):
                 self._later(after_failure(connection))
                 if isinstance(failure, FAILURES):
                     if dead and attempt < tries:
+                        await self._pool.expire_connections()  # the next one at hand may be as dead and not know it yet
                         continue
                     raise translated(failure) from failure
                 raise
