@@ -30,7 +30,7 @@ run-memory: $(DONE) ## serve with everything in memory
 	@MOVIEHUB_DATABASE_URL=memory:// exec $(BIN)/moviehub serve --host $(HOST) --port $(PORT)
 
 test: $(DONE) ## run the tests, on private servers; ARGS="-k word" passes more to pytest
-	@$(BIN)/pytest -n 2 $(ARGS)
+	@$(BIN)/pytest -n 2 --dist loadfile $(ARGS)
 
 check: $(DONE) ## format, lint, types, import rules and the lock, without changing anything
 	@$(BIN)/ruff format --check --quiet .
