@@ -225,7 +225,10 @@ async def test_detail_is_asked_for_again_when_it_is_older_than_a_day(api: Api) -
     api.catalogue.films[0] = replace(api.catalogue.films[0], title="Renamed", vote_count=99)
     api.clock.advance(timedelta(days=1))
     assert (await api.get(f"/api/movies/{movie}/")).json()["title"] == "Film 001"
+    await api.container.flights().settled()
     api.clock.advance(seconds=1)
+    assert (await api.get(f"/api/movies/{movie}/")).json()["title"] == "Film 001"
+    await api.container.flights().settled()
     detail = (await api.get(f"/api/movies/{movie}/")).json()
     assert (detail["title"], detail["vote_count"], detail["id"]) == ("Renamed", 99, movie)
     assert (detail["created_at"], detail["updated_at"]) == ("2030-01-01T12:00:00Z", "2030-01-02T12:00:01Z")

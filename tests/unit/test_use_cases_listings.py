@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moviehub.domain.errors import Unavailable
-from moviehub.domain.listings import Found, Popular, Recommended, Search, TopRated
+from moviehub.domain.listings import Found, ListedPage, Popular, Recommended, Search, TopRated
 from moviehub.domain.movies import MovieFilter, MovieNotFound
 from moviehub.domain.pages import NoSuchPage, PageRequest
 from moviehub.entrypoints.harness import harness
@@ -49,7 +49,7 @@ async def test_a_flight_that_failed_is_not_remembered() -> None:
             await hub.discover_movies(listing=Popular(), page=PageRequest())
         hub.catalogue.out = False
         assert titles(await hub.discover_movies(listing=Popular(), page=PageRequest())) == ["Film 001"]
-        assert hub.discover_movies.shelf.flights == {}
+        assert len(hub.discover_movies.shelf.flights) == 0
 
 
 @pytest.mark.parametrize("size", [1, 10, 33, 50, 100])
@@ -86,12 +86,51 @@ async def test_a_page_is_asked_for_again_when_its_time_is_over() -> None:
         for cached in (False, True):
             found = await hub.discover_movies(listing=Popular(), page=PageRequest())
             assert found.provenance.cached is cached
-            assert found.provenance.until - found.provenance.since == timedelta(seconds=900)
+            assert 810 <= (found.provenance.until - found.provenance.since).total_seconds() <= 900
         hub.catalogue.films.insert(0, film(2))
-        hub.clock.advance(seconds=899)
+        hub.clock.advance(seconds=700)
         assert titles(await hub.discover_movies(listing=Popular(), page=PageRequest())) == ["Film 001"]
-        hub.clock.advance(seconds=1)
+        assert len(hub.catalogue.calls) == 1
+        hub.clock.advance(seconds=200)
+        assert titles(await hub.discover_movies(listing=Popular(), page=PageRequest())) == ["Film 001"]
+        await hub.discover_movies.shelf.flights.settled()
         assert titles(await hub.discover_movies(listing=Popular(), page=PageRequest())) == ["Film 002", "Film 001"]
+
+
+async def test_an_old_page_is_shown_for_a_day_while_the_catalogue_is_out_and_nobody_waits() -> None:
+    async with harness() as hub:
+        hub.catalogue.films = [film(1)]
+        await hub.discover_movies(listing=Popular(), page=PageRequest())
+        hub.catalogue.out = True
+        hub.clock.advance(timedelta(hours=24))
+        old = await hub.discover_movies(listing=Popular(), page=PageRequest())
+        assert (titles(old), old.provenance.source, old.provenance.cached) == (["Film 001"], "tmdb", True)
+        assert old.provenance.until < hub.clock.now()
+        hub.clock.advance(timedelta(minutes=15))
+        await hub.discover_movies.shelf.flights.settled()
+        own = await hub.discover_movies(listing=Popular(), page=PageRequest())
+        assert (titles(own), own.provenance.source) == (["Film 001"], "local")
+
+
+async def test_pages_that_were_fetched_together_do_not_end_together() -> None:
+    async with harness() as hub:
+        hub.catalogue.films = [film(n) for n in range(600)]
+        for number in range(1, 31):
+            await hub.discover_movies(listing=Popular(), page=PageRequest(number, 20))
+        kept = [await hub.container.cache().find(Popular(page=number).key, ListedPage) for number in range(1, 31)]
+        assert len({entry.best_before for entry in kept}) > 20
+
+
+async def test_a_page_that_many_ask_for_is_renewed_before_it_ends() -> None:
+    async with harness() as hub:
+        hub.catalogue.films = [film(1)]
+        found = await hub.discover_movies(listing=Popular(), page=PageRequest())
+        hub.clock.advance(found.provenance.until - hub.clock.now() - timedelta(seconds=1))
+        for _ in range(100):
+            found = await hub.discover_movies(listing=Popular(), page=PageRequest())
+            assert found.provenance.until > hub.clock.now()
+        await hub.discover_movies.shelf.flights.settled()
+        assert hub.catalogue.calls == [Popular(), Popular()]
 
 
 async def test_when_one_of_several_pages_is_missing_our_own_films_answer() -> None:

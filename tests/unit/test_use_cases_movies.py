@@ -1,5 +1,6 @@
 """What people can do with the hub's own films, without HTTP."""
 
+import asyncio
 from dataclasses import replace
 from datetime import timedelta
 
@@ -24,6 +25,8 @@ async def test_a_film_that_did_not_change_keeps_the_instant_of_its_last_change()
     async with harness() as hub:
         (solaris,) = await hub.knows(film(1))
         hub.clock.advance(timedelta(days=2))
+        assert (await hub.get_movie(movie_id=solaris.id)).detail.movie == solaris
+        await hub.get_movie.flights.settled()
         movie = (await hub.get_movie(movie_id=solaris.id)).detail.movie
         assert (movie.updated_at, movie.fetched_at) == (solaris.updated_at, hub.clock.now())
 
@@ -35,11 +38,23 @@ async def test_after_a_failure_the_catalogue_is_left_alone_for_a_minute() -> Non
         hub.catalogue.out = True
         for _ in range(5):
             assert (await hub.get_movie(movie_id=solaris.id)).detail.movie == solaris
+            await hub.get_movie.flights.settled()
         assert hub.catalogue.calls.count(1001) == 1
         hub.catalogue.out = False
         hub.catalogue.films[0] = replace(hub.catalogue.films[0], title="Renamed")
         hub.clock.advance(seconds=60)
+        await hub.get_movie(movie_id=solaris.id)
+        await hub.get_movie.flights.settled()
         assert (await hub.get_movie(movie_id=solaris.id)).detail.movie.facts.title == "Renamed"
+
+
+async def test_of_many_who_look_at_an_old_film_one_has_it_fetched() -> None:
+    async with harness() as hub:
+        (solaris,) = await hub.knows(film(1))
+        hub.clock.advance(timedelta(days=2))
+        await asyncio.gather(*(hub.get_movie(movie_id=solaris.id) for _ in range(20)))
+        await hub.get_movie.flights.settled()
+        assert hub.catalogue.calls.count(1001) == 1
 
 
 async def test_a_film_by_the_catalogues_id_is_kept_once() -> None:
@@ -49,8 +64,11 @@ async def test_a_film_by_the_catalogues_id_is_kept_once() -> None:
         again = await hub.get_movie_by_tmdb_id(tmdb_id=1007)
         assert first.detail.movie.id == again.detail.movie.id
         assert hub.catalogue.calls.count(1007) == 1
-        with pytest.raises(MovieNotFound):
-            await hub.get_movie_by_tmdb_id(tmdb_id=1)
+        for _ in range(3):
+            with pytest.raises(MovieNotFound):
+                await hub.get_movie_by_tmdb_id(tmdb_id=1)
+        assert hub.catalogue.calls.count(1) == 1
+        hub.clock.advance(seconds=60)
         hub.catalogue.out = True
         with pytest.raises(Unavailable):
             await hub.get_movie_by_tmdb_id(tmdb_id=1)

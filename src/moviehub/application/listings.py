@@ -1,10 +1,13 @@
 """What people can do with the catalogue's lists: discover, search, and find more of what they liked."""
 
 import asyncio
+import math
+import random
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
+from moviehub.application.flights import Flights
 from moviehub.application.marks import seen_by
 from moviehub.application.ports import Cache, Cached, Catalogue, Clock
 from moviehub.application.storage import Storage
@@ -30,16 +33,27 @@ SEARCHED_PAGES = 5
 """Filters that the catalogue's search lacks see this many of its pages: the first 100 hits."""
 
 
+EARLY = timedelta(seconds=1)
+"""How long a page of the catalogue takes to come; what is asked for often is renewed some such times ahead."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shelf:
-    """The catalogue's pages with films that the hub has met: from the cache, else from the catalogue and kept."""
+    """The catalogue's pages with films that the hub has met: from the cache, else from the catalogue and kept.
+
+    A page is fresh for `ttl`, or up to a tenth less so that pages do not all end at once, and kept for `stale` longer:
+    so long an old one is shown at once while a new one is fetched behind it. Nobody waits for a page that is asked for
+    often: it is renewed before it ends, by chance and the sooner the more ask (Vattani, Chierichetti and Lowenstein,
+    "Optimal Probabilistic Cache Stampede Prevention", 2015).
+    """
 
     catalogue: Catalogue
     cache: Cache
     storage: Storage
     clock: Clock
+    flights: Flights
     ttl: timedelta
-    flights: dict[str, "asyncio.Task[Cached[ListedPage]]"] = field(default_factory=dict)
+    stale: timedelta
 
     async def pages(self, listing: Listing, first: int, last: int) -> list[tuple[Cached[ListedPage], bool]]:
         """Pages `first` to `last` as far as there are any, each with whether the cache had it."""
@@ -50,23 +64,32 @@ class Shelf:
 
     async def _page(self, listing: Listing) -> tuple[Cached[ListedPage], bool]:
         cached = await self.cache.find(listing.key, ListedPage)
-        if cached is not None:
+        now = self.clock.now()
+        if cached is not None and now < _renewal(cached):
             return cached, True
-        flight = self.flights.get(listing.key)
-        if flight is None:
-            # One shared task a page: a client that goes away does not end it for the others.
-            flight = self.flights[listing.key] = asyncio.create_task(self._fetch(listing))
-            flight.add_done_callback(lambda _: self.flights.pop(listing.key, None))
-        return await asyncio.shield(flight), False
+        since = cached.since if cached else None
+
+        async def done() -> Cached[ListedPage] | None:
+            found = await self.cache.find(listing.key, ListedPage)
+            return found if found is not None and (since is None or found.since > since) else None
+
+        flight = self.flights.join(listing.key, lambda: self._fetch(listing), done)
+        return (cached, True) if cached is not None else (await asyncio.shield(flight), False)
 
     async def _fetch(self, listing: Listing) -> Cached[ListedPage]:
         told = await self.catalogue.page(listing)
         now = self.clock.now()
         async with self.storage.autocommit() as uow:
             movies = await uow.movies.remember(told.facts, now)
-        entry = Cached(ListedPage(movies, min(told.total, MOST_COUNTED)), now, now + self.ttl)
+        fresh_until = now + self.ttl * random.uniform(0.9, 1.0)  # noqa: S311
+        entry = Cached(ListedPage(movies, min(told.total, MOST_COUNTED)), now, fresh_until + self.stale, fresh_until)
         await self.cache.keep(listing.key, entry)
         return entry
+
+
+def _renewal(cached: Cached[ListedPage]) -> datetime:
+    """When the page is fetched anew: some time before it ends, another one for each who asks."""
+    return cached.best_before + EARLY * math.log(1 - random.random())  # noqa: S311
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,7 +216,7 @@ def _provenance(shelved: Sequence[tuple[Cached[ListedPage], bool]]) -> Provenanc
         "tmdb",
         all(hit for _, hit in shelved),
         min(cached.since for cached, _ in shelved),
-        min(cached.until for cached, _ in shelved),
+        min(cached.best_before for cached, _ in shelved),
     )
 
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import timedelta
 
+from moviehub.application.flights import Flights
 from moviehub.application.marks import seen_by
 from moviehub.application.ports import Cache, Cached, Catalogue, Clock
 from moviehub.application.storage import Storage
@@ -67,12 +68,13 @@ class ListGenres:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GetMovie:
-    """One film with the hub's own score and its genres' names, asked for again when older than a day."""
+    """One film with the hub's own score and its genres' names; older than a day, it is fetched anew behind the answer."""
 
     catalogue: Catalogue
     cache: Cache
     storage: Storage
     clock: Clock
+    flights: Flights
     ttl: timedelta
     list_genres: ListGenres
 
@@ -80,7 +82,7 @@ class GetMovie:
         async with self.storage.reading() as uow:
             detail = await uow.movies.detail(movie_id)
         if detail.movie.is_stale(self.clock.now()):
-            detail = MovieDetail(await self._refreshed(detail.movie), detail.score)
+            await self._refresh(detail.movie)
         mark = Mark()
         if user_id is not None:
             async with self.storage.reading() as uow:
@@ -88,20 +90,27 @@ class GetMovie:
         genres = name_genres(detail.movie.facts.genre_ids, (await self.list_genres()).genres)
         return SeenMovie(detail, mark, genres)
 
-    async def _refreshed(self, movie: Movie) -> Movie:
+    async def _refresh(self, movie: Movie) -> None:
         key = f"movie_details_{movie.id}"
-        if await self.cache.find(key, MovieFacts) is not None:
-            return movie  # asked a moment ago
-        try:
-            facts, kept = await self.catalogue.movie(movie.facts.tmdb_id), self.ttl
-        except (Unavailable, MovieNotFound):
-            facts, kept = movie.facts, FAILURE_KEPT  # what we have is better than nothing
-        else:
-            async with self.storage.autocommit() as uow:
-                (movie,) = await uow.movies.remember([facts], self.clock.now())
-        now = self.clock.now()
-        await self.cache.keep(key, Cached(facts, now, now + kept))
-        return movie
+
+        async def asked() -> MovieFacts | None:
+            found = await self.cache.find(key, MovieFacts)
+            return found.value if found else None
+
+        async def fetch() -> MovieFacts:
+            try:
+                facts, kept = await self.catalogue.movie(movie.facts.tmdb_id), self.ttl
+            except (Unavailable, MovieNotFound):
+                facts, kept = movie.facts, FAILURE_KEPT  # what we have is better than nothing
+            else:
+                async with self.storage.autocommit() as uow:
+                    await uow.movies.remember([facts], self.clock.now())
+            now = self.clock.now()
+            await self.cache.keep(key, Cached(facts, now, now + kept))
+            return facts
+
+        if await asked() is None:
+            self.flights.join(key, fetch, asked)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,10 +124,22 @@ class GetMovieByTmdbId:
         async with get.storage.reading() as uow:
             movie = await uow.movies.find_by_tmdb(tmdb_id)
         if movie is None:
-            facts = await get.catalogue.movie(tmdb_id)
-            async with get.storage.autocommit() as uow:
-                (movie,) = await uow.movies.remember([facts], get.clock.now())
+            movie = await self._meet(tmdb_id)
         return await get(movie_id=movie.id, user_id=user_id)
+
+    async def _meet(self, tmdb_id: int) -> Movie:
+        get, key = self.get_movie, f"no_movie_{tmdb_id}"
+        if await get.cache.find(key, bool) is not None:
+            raise MovieNotFound()  # there was none a moment ago
+        try:
+            facts = await get.catalogue.movie(tmdb_id)
+        except MovieNotFound:
+            now = get.clock.now()
+            await get.cache.keep(key, Cached(True, now, now + FAILURE_KEPT))
+            raise
+        async with get.storage.autocommit() as uow:
+            (movie,) = await uow.movies.remember([facts], get.clock.now())
+        return movie
 
 
 @dataclass(frozen=True, slots=True)

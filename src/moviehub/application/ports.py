@@ -89,11 +89,17 @@ class Catalogue(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Cached(Generic[T]):
-    """Something kept for a while: put in at `since`, good until `until`."""
+    """Something kept from `since` until `until`, and fresh until `fresh_until`, or all the time if that is None."""
 
     value: T
     since: datetime
     until: datetime
+    fresh_until: datetime | None = None
+
+    @property
+    def best_before(self) -> datetime:
+        """Until when it is fresh; from then on it is better than nothing."""
+        return self.fresh_until or self.until
 
 
 class Cache(Protocol):
@@ -109,6 +115,22 @@ class Cache(Protocol):
 
     async def flush(self) -> None:
         """Forget everything of this hub and nothing else. Unavailable if that cannot be done."""
+        ...
+
+
+class Leases(Protocol):
+    """Who may do a thing now, over every process that shares them. Never fails: without the others, everybody may."""
+
+    async def take(self, name: str, seconds: float) -> str | None:
+        """A proof that the lease is ours for so long, or None while it is somebody else's."""
+        ...
+
+    async def renew(self, name: str, owner: str, seconds: float) -> bool:
+        """Keep a lease for so long from now; False if it is not ours any more."""
+        ...
+
+    async def give_back(self, name: str, owner: str) -> None:
+        """End a lease, if it is still ours."""
         ...
 
 

@@ -7,7 +7,8 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
-from dependency_injector import containers, providers
+from dependency_injector import containers
+from dependency_injector.providers import Callable, Dependency, Object, Selector, Singleton
 
 from moviehub.adapters.bcrypt.passwords import BcryptPasswords
 from moviehub.adapters.demo.catalogue import DemoCatalogue
@@ -17,6 +18,7 @@ from moviehub.adapters.memory.cache import MemoryCache
 from moviehub.adapters.memory.catalogue import MemoryCatalogue
 from moviehub.adapters.memory.clock import MemoryClock
 from moviehub.adapters.memory.counters import MemoryCounters
+from moviehub.adapters.memory.leases import MemoryLeases
 from moviehub.adapters.memory.passwords import MemoryPasswords
 from moviehub.adapters.memory.storage import MemoryStorage
 from moviehub.adapters.postgres import migrations
@@ -24,15 +26,17 @@ from moviehub.adapters.postgres.storage import PostgresStorage
 from moviehub.adapters.redis.cache import RedisCache
 from moviehub.adapters.redis.connection import Connection
 from moviehub.adapters.redis.counters import RedisCounters
+from moviehub.adapters.redis.leases import RedisLeases
 from moviehub.adapters.system.clock import SystemClock
 from moviehub.adapters.tmdb.catalogue import TmdbCatalogue
 from moviehub.application import limits, listings, sessions
+from moviehub.application.flights import Flights
 from moviehub.domain.errors import MovieHubError
 from moviehub.entrypoints.settings import PREFIX, SHORTEST_SECRET, UNLIMITED, Settings, SettingsError
 
 newest_revision = migrations.head
 
-CACHE_VERSION = "1"
+CACHE_VERSION = "2"
 """Counted on when the shape of what is cached changes."""
 
 
@@ -52,45 +56,41 @@ def _seconds(number: int) -> timedelta:
 class Container(containers.DeclarativeContainer):
     """One provider a port, chosen by the settings, and one a use case. Every provider is synchronous."""
 
-    settings = providers.Dependency(instance_of=Settings)
+    settings = Dependency(instance_of=Settings)
     chosen = settings.provided
 
-    clock = providers.Singleton(SystemClock)
-    storage = providers.Selector(
+    clock = Singleton(SystemClock)
+    storage = Selector(
         chosen.storage,
-        memory=providers.Singleton(MemoryStorage),
-        postgres=providers.Singleton(
+        memory=Singleton(MemoryStorage),
+        postgres=Singleton(
             PostgresStorage,
             chosen.database_url,
             max_size=chosen.database_pool_size,
             statement_cache=chosen.database_statement_cache,
         ),
     )
-    redis = providers.Selector(
-        chosen.cache, memory=providers.Object(None), redis=providers.Singleton(Connection, chosen.redis_url)
-    )
-    cache = providers.Selector(
+    redis = Selector(chosen.cache, memory=Object(None), redis=Singleton(Connection, chosen.redis_url))
+    cache = Selector(
         chosen.cache,
-        memory=providers.Singleton(MemoryCache, clock),
-        redis=providers.Singleton(RedisCache, redis, prefix=providers.Callable(cache_prefix, settings), clock=clock),
+        memory=Singleton(MemoryCache, clock),
+        redis=Singleton(RedisCache, redis, prefix=Callable(cache_prefix, settings), clock=clock),
     )
-    counters = providers.Selector(
-        chosen.cache,
-        memory=providers.Singleton(MemoryCounters, clock),
-        redis=providers.Singleton(RedisCounters, redis),
-    )
-    limiter = providers.Singleton(limits.Limiter, counters, clock)
-    limits = providers.Singleton(
+    counters = Selector(chosen.cache, memory=Singleton(MemoryCounters, clock), redis=Singleton(RedisCounters, redis))
+    leases = Selector(chosen.cache, memory=Singleton(MemoryLeases), redis=Singleton(RedisLeases, redis))
+    flights = Singleton(Flights, leases)
+    limiter = Singleton(limits.Limiter, counters, clock)
+    limits = Singleton(
         limits.Limits,
         anonymous=chosen.rate_limit_anonymous,
         user=chosen.rate_limit_user,
         auth=chosen.rate_limit_auth,
         everyone=chosen.rate_limit_auth_everyone,
     )
-    catalogue = providers.Selector(
+    catalogue = Selector(
         chosen.catalogue,
-        demo=providers.Singleton(DemoCatalogue),
-        tmdb=providers.Singleton(
+        demo=Singleton(DemoCatalogue),
+        tmdb=Singleton(
             TmdbCatalogue,
             url=chosen.catalogue_url,
             token=chosen.tmdb_token,
@@ -98,21 +98,27 @@ class Container(containers.DeclarativeContainer):
             region=chosen.region,
         ),
     )
-    passwords = providers.Singleton(
+    passwords = Singleton(
         BcryptPasswords, cost=chosen.bcrypt_cost, threads=chosen.password_threads, waiting=chosen.password_queue
     )
-    tokens = providers.Singleton(
-        JwtTokens,
-        secrets=providers.Callable(_secrets, settings),
-        access_ttl=chosen.access_token_ttl,
-    )
-    lifetimes = providers.Singleton(
+    tokens = Singleton(JwtTokens, secrets=Callable(_secrets, settings), access_ttl=chosen.access_token_ttl)
+    lifetimes = Singleton(
         sessions.Lifetimes,
-        idle=providers.Callable(_seconds, chosen.refresh_token_ttl),
-        whole=providers.Callable(_seconds, chosen.session_ttl),
+        idle=Callable(_seconds, chosen.refresh_token_ttl),
+        whole=Callable(_seconds, chosen.session_ttl),
     )
-    ttl = providers.Callable(_seconds, chosen.cache_ttl)
-    shelf = providers.Singleton(listings.Shelf, catalogue=catalogue, cache=cache, storage=storage, clock=clock, ttl=ttl)
+    ttl = Callable(_seconds, chosen.cache_ttl)
+    stale = Callable(_seconds, chosen.cache_stale)
+    shelf = Singleton(
+        listings.Shelf,
+        catalogue=catalogue,
+        cache=cache,
+        storage=storage,
+        clock=clock,
+        flights=flights,
+        ttl=ttl,
+        stale=stale,
+    )
 
 
 def plugged_in(settings: Settings) -> Container:
@@ -133,7 +139,7 @@ async def running(settings: Settings) -> AsyncIterator[Container]:
     async with AsyncExitStack() as stack:
         for port in (
             *(container.storage, container.redis, container.limiter),  # the last is closed first
-            *(container.catalogue, container.passwords),
+            *(container.catalogue, container.passwords, container.flights),
         ):
             if close := getattr(port(), "close", None):
                 stack.push_async_callback(close)
@@ -143,9 +149,9 @@ async def running(settings: Settings) -> AsyncIterator[Container]:
 def in_memory(settings: Settings | None = None) -> Container:
     """A container for tests: memory adapters all round, a clock and a catalogue that the test sets."""
     container = Container(settings=settings or Settings(database_url="memory://", secret_key="k" * 32, **UNLIMITED))
-    container.clock.override(providers.Singleton(MemoryClock))
-    container.catalogue.override(providers.Singleton(MemoryCatalogue))
-    container.passwords.override(providers.Singleton(MemoryPasswords))
+    container.clock.override(Singleton(MemoryClock))
+    container.catalogue.override(Singleton(MemoryCatalogue))
+    container.passwords.override(Singleton(MemoryPasswords))
     return container
 
 

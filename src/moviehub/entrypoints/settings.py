@@ -175,6 +175,7 @@ class Settings:
     language: str = _setting("en-US", _language)
     region: str = _setting("", _region)
     cache_ttl: int = _setting(900, _whole(1, 86_400))
+    cache_stale: int = _setting(86_400, _whole(0, 2_592_000))
     public_max_age: int = _setting(60, _whole(0, 86_400))
     page_size: int = _setting(10, _whole(1, 100))
     access_token_ttl: int = _setting(300, _whole(10, 86_400))

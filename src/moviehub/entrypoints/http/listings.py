@@ -1,5 +1,6 @@
 """Lists that the catalogue keeps, over HTTP: trending, popular, top-rated, search and recommendations."""
 
+import math
 from typing import Annotated, Literal
 
 from litestar import Controller, Response, get
@@ -126,13 +127,13 @@ def _found(request: PublicRequest, found: Found) -> Response[bytes]:
 def _told(request: PublicRequest, provenance: Provenance) -> dict[str, str]:
     """The caching headers of an answer from the catalogue."""
     now = clock_of(request).now()
-    left = max(0, int((provenance.until - now).total_seconds()))
-    headers = cache_headers(request, min(left, exchange_of(request.scope).settings.public_max_age))
+    left = math.floor((provenance.until - now).total_seconds())
+    headers = cache_headers(request, min(max(0, left), exchange_of(request.scope).settings.public_max_age))
     headers["age"] = str(max(0, int((now - provenance.since).total_seconds())))
     if provenance.source == "local":
         headers["cache-status"] = "moviehub; fwd=miss; detail=local"
     elif provenance.cached:
-        headers["cache-status"] = "moviehub; hit"
+        headers["cache-status"] = "moviehub; hit" if left >= 0 else f"moviehub; hit; ttl={left}"
     else:
         headers["cache-status"] = "moviehub; fwd=miss; stored"
     return headers

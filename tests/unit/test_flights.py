@@ -1,0 +1,105 @@
+"""Work that many want at once is done once, in one process and over several."""
+
+import asyncio
+
+import pytest
+from structlog.testing import capture_logs
+
+from moviehub.adapters.memory.leases import MemoryLeases
+from moviehub.application import flights as module
+from moviehub.application.flights import Flights
+from moviehub.application.ports import Leases
+from moviehub.domain.errors import Unavailable
+from tests.contracts.leases import LeasesContract
+
+
+class TestMemoryLeases(LeasesContract):
+    @pytest.fixture
+    def leases(self) -> Leases:
+        return MemoryLeases()
+
+
+class Page:
+    """Something that is made by work, and whether it was."""
+
+    def __init__(self) -> None:
+        self.made: str | None = None
+        self.calls = 0
+        self.may_end = asyncio.Event()
+
+    async def work(self) -> str:
+        self.calls += 1
+        await self.may_end.wait()
+        self.made = "a page"
+        return self.made
+
+    async def done(self) -> str | None:
+        return self.made
+
+
+async def test_over_two_processes_the_work_is_done_once_and_both_have_it() -> None:
+    leases, page = MemoryLeases(), Page()
+    one, other = Flights(leases), Flights(leases)
+    waiting = [flights.join("a", page.work, page.done) for flights in (one, one, other, other)]
+    assert (len(one), len(other)) == (1, 1)
+    await asyncio.sleep(0.1)
+    page.may_end.set()
+    assert await asyncio.gather(*waiting) == ["a page"] * 4
+    assert page.calls == 1
+    assert (len(one), len(other)) == (0, 0)
+
+
+async def test_whose_owner_was_killed_another_takes_over_within_three_seconds() -> None:
+    leases, page = MemoryLeases(), Page()
+    await leases.take("a", module.LEASE)  # by who is no more
+    page.may_end.set()
+    async with asyncio.timeout(3):
+        assert await Flights(leases).join("a", page.work, page.done) == "a page"
+
+
+async def test_a_lease_lasts_as_long_as_the_work_does() -> None:
+    leases, page = MemoryLeases(), Page()
+    flight = Flights(leases).join("a", page.work, page.done)
+    await asyncio.sleep(module.LEASE + 0.2)
+    assert await leases.take("a", 1.0) is None
+    page.may_end.set()
+    await flight
+    assert await leases.take("a", 1.0) is not None
+
+
+async def test_what_fails_gives_its_lease_back_and_is_forgotten() -> None:
+    leases, flights = MemoryLeases(), Flights(MemoryLeases())
+
+    async def fail() -> str:
+        raise Unavailable("the catalogue is out")
+
+    page = Page()
+    with pytest.raises(Unavailable):
+        await flights.join("a", fail, page.done)
+    assert len(flights) == 0
+    page.may_end.set()
+    assert await flights.join("a", page.work, page.done) == "a page"
+    assert await leases.take("a", 1.0) is not None
+
+
+async def test_what_fails_behind_an_answer_disturbs_nobody() -> None:
+    flights, page = Flights(MemoryLeases()), Page()
+    told: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+
+    async def fail() -> str:
+        raise Unavailable("the catalogue is out")
+
+    with capture_logs():
+        flights.join("a", fail, page.done)
+        await flights.settled()
+    assert told == []
+
+
+async def test_closing_ends_what_is_under_way() -> None:
+    flights, page = Flights(MemoryLeases()), Page()
+    flight = flights.join("a", page.work, page.done)
+    await asyncio.sleep(0)
+    await flights.close()
+    assert flight.cancelled()
+    assert len(flights) == 0
