@@ -85,11 +85,26 @@ class Limiter:
 
     async def take(self, limit: Limit, key: str) -> Standing:
         """Count one request exactly: of many at once, in any process, no more pass than the quota allows."""
-        return await self._count(limit, key, ahead=0)
+        return await self._count(limit, key)
 
     async def read(self, limit: Limit, key: str) -> Standing:
         """Count one request and tell the others soon: no round trip for most, and perhaps a twentieth too many pass."""
-        return await self._count(limit, key, ahead=limit.quota // READ_AHEAD)
+        return self.glance(limit, key) or await self._count(limit, key)
+
+    def glance(self, limit: Limit, key: str) -> Standing | None:
+        """The same where the others need not be asked, which is nearly always; else None, and nothing is counted."""
+        now = self._now()
+        window = self._window(limit, key, now)
+        used = window.counted + window.telling + window.untold
+        if used >= limit.quota:
+            return _standing(limit, window, now, refused=True)
+        if window.telling + window.untold >= limit.quota // READ_AHEAD:
+            return None
+        if not window.untold:
+            self._untold[window.name] = window
+            self._tell_later()
+        window.untold += 1
+        return _standing(limit, window, now)
 
     async def close(self) -> None:
         """Stop telling the others."""
@@ -97,22 +112,21 @@ class Limiter:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _count(self, limit: Limit, key: str, ahead: int) -> Standing:
+    async def _count(self, limit: Limit, key: str) -> Standing:
         now = self._now()
-        window = self._window(f"{limit.name}:{limit.seconds}:{key}", limit.seconds, now)
+        window = self._window(limit, key, now)
         if window.used >= limit.quota:
             return _standing(limit, window, now, refused=True)
         window.untold += 1
         self._untold[window.name] = window
-        if window.telling + window.untold <= ahead:
-            self._tell_later()
-            return _standing(limit, window, now)
         place = window.untold
         # Shielded, because the others who are in this batch still wait when one of them has gone away.
         before = (await asyncio.shield(self._tell_now())).get(window)
         return _standing(limit, window, self._now(), refused=before is not None and before + place > limit.quota)
 
-    def _window(self, name: str, seconds: int, now: float) -> _Window:
+    def _window(self, limit: Limit, key: str, now: float) -> _Window:
+        seconds = limit.seconds
+        name = f"{limit.name}:{seconds}:{key}"
         window = self._windows.get(name)
         if window is None or not window.is_open(now):
             self._forget(name)  # so that it counts as the newest
@@ -192,8 +206,8 @@ class Limiter:
 
 def _standing(limit: Limit, window: _Window, now: float, *, refused: bool = False) -> Standing:
     remaining = 0 if refused else max(0, limit.quota - window.used)
-    left = round(window.ends - now, 3)  # instants are floats: of 60 seconds, 60.0000002 may be left
-    return Standing(limit, remaining, max(1, math.ceil(left)), refused)
+    left = math.ceil(window.ends - now - 0.001)  # instants are floats: of 60 seconds, 60.0000002 may be left
+    return Standing(limit, remaining, left if left > 1 else 1, refused)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

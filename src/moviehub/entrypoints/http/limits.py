@@ -34,8 +34,10 @@ class Gate:
             await self._count(exchange, self._limits.user, str(user_id))
 
     async def _count(self, exchange: Exchange, limit: Limit, key: str) -> None:
-        count = self._limiter.read if exchange.method in READING else self._limiter.take
-        standing = await count(limit, key)
+        if exchange.method not in READING:
+            standing = await self._limiter.take(limit, key)
+        else:
+            standing = self._limiter.glance(limit, key) or await self._limiter.read(limit, key)
         exchange.standings.append(standing)
         if standing.refused:
             raise RateLimited(standing)
