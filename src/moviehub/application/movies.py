@@ -68,7 +68,10 @@ class ListGenres:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GetMovie:
-    """One film with the hub's own score and its genres' names; older than a day, it is fetched anew behind the answer."""
+    """One film with the hub's own score and its genres' names.
+
+    Older than a day, it is fetched anew behind the answer.
+    """
 
     catalogue: Catalogue
     cache: Cache
