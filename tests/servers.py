@@ -191,8 +191,11 @@ def bearer(tokens: Mapping[str, Any]) -> dict[str, str]:
 
 @contextmanager
 def started(*words: str, command: Sequence[str] = (MOVIEHUB, "serve"), **settings: str) -> Iterator[Server]:
-    """A process that is to be a server, with its own session and on a port of its own; killed if it still runs."""
-    port = free_port()
+    """A process that is to be a server, with its own session; killed if it still runs.
+
+    It listens on a port of its own, if the words name none.
+    """
+    port = int(words[words.index("--port") + 1]) if "--port" in words else free_port()
     with TemporaryDirectory() as folder:
         said, scratch = Path(folder, "said"), Path(folder, "scratch")
         scratch.mkdir()

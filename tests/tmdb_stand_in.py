@@ -22,6 +22,16 @@ TOKEN = "stand.in.token"
 KEY = "0123456789abcdef" * 2
 
 
+class Watch:
+    """A monotonic clock for the circuit around TMDb: it stands still until it is set."""
+
+    def __init__(self) -> None:
+        self.time = 1_000.0
+
+    def __call__(self) -> float:
+        return self.time
+
+
 class Fault(Enum):
     """What can go wrong with an answer."""
 
@@ -43,6 +53,7 @@ class Fault(Enum):
     DEEP = "deep"
     EMPTY = "empty"
     ARRAY = "array"
+    ANOTHER_FILM = "another film"
     REDIRECT = "redirect"
     LIMIT = "429"
     LIMIT_TOLD = "429 with Retry-After"
@@ -88,6 +99,7 @@ def faulty(fault: Fault, good: bytes, retry_after: str) -> bytes:
         Fault.DEEP: lambda: http(200, b'{"results": ' + b"[" * 100_000, JSON),
         Fault.EMPTY: lambda: http(200, b"", JSON),
         Fault.ARRAY: lambda: http(200, b"[" + good + b"]", JSON),
+        Fault.ANOTHER_FILM: lambda: http(200, b'{"id": 7, "title": "Another"}', JSON),
         Fault.REDIRECT: lambda: http(302, b"", "Location: /elsewhere"),
         Fault.BAD_REQUEST: lambda: http(400, b'{"status_code": 5}', JSON),
         Fault.BROKEN: lambda: http(500, b'{"status_code": 11}', JSON),

@@ -1,14 +1,21 @@
-"""The commands of `moviehub` beside `serve`, on a real database and as processes."""
+"""The commands of `moviehub` beside `serve`, on a real database.
 
+As processes where that counts; else in this one, for each process takes a second to begin.
+"""
+
+import asyncio
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 import asyncpg
 import pytest
+from click.testing import Result
 
 from moviehub.entrypoints.bootstrap import newest_revision
-from tests.servers import PASSWORD, bearer, free_port, moviehub, serving
+from tests.commands import invoked
+from tests.servers import PASSWORD, bearer, environment, free_port, moviehub, serving
 
 SECRET = "marked-" + "k" * 32
 ADMIN = ("user", "create-admin", "--username", "ripley", "--email", "ripley@example.org")
@@ -23,28 +30,37 @@ def marked(url: str, **parts: str) -> str:
     return there._replace(netloc=f"{user}:{quote('marked-pass')}@127.0.0.1:{port}").geturl()
 
 
-async def fetch(url: str, query: str) -> list[tuple[object, ...]]:
-    link = await asyncpg.connect(url)
-    try:
-        return [tuple(row) for row in await link.fetch(query)]
-    finally:
-        await link.close()
+def fetch(url: str, query: str) -> list[tuple[object, ...]]:
+    async def ask() -> list[tuple[object, ...]]:
+        link = await asyncpg.connect(url)
+        try:
+            return [tuple(row) for row in await link.fetch(query)]
+        finally:
+            await link.close()
+
+    return asyncio.run(ask())  # not in an async test, for a command has a loop of its own
 
 
-async def test_migrating_from_four_places_at_once_and_again_is_fine(database_url: str, valkey_url: str) -> None:
+def run(*words: str, told: str = "", **settings: str) -> Result:
+    """What `moviehub` of tests.servers does, in this process."""
+    cleared: dict[str, str | None] = {name: None for name in os.environ if name.startswith("MOVIEHUB_")}
+    return invoked(*words, told=told, env={**cleared, **environment(**settings)})
+
+
+def test_migrating_from_two_places_at_once_and_again_is_fine(database_url: str, valkey_url: str) -> None:
     settings = {"DATABASE_URL": database_url}
     with ThreadPoolExecutor() as threads:
-        several = list(threads.map(lambda _: moviehub("migrate", **settings), range(4)))
-    assert [(done.returncode, done.stdout, done.stderr) for done in several] == [(0, WELL, "")] * 4
-    again = moviehub("migrate", REDIS_URL=valkey_url, **settings)
-    assert (again.returncode, again.stdout) == (0, WELL + "The cache is empty.\n")
-    assert await fetch(database_url, "SELECT version_num FROM alembic_version") == [(newest_revision(),)]
-    assert await fetch(database_url, "SELECT count(*) FROM users") == [(0,)]
+        both = list(threads.map(lambda _: moviehub("migrate", **settings), range(2)))
+    assert [(done.returncode, done.stdout, done.stderr) for done in both] == [(0, WELL, "")] * 2
+    again = run("migrate", REDIS_URL=valkey_url, **settings)
+    assert (again.exit_code, again.stdout) == (0, WELL + "The cache is empty.\n")
+    assert fetch(database_url, "SELECT version_num FROM alembic_version") == [(newest_revision(),)]
+    assert fetch(database_url, "SELECT count(*) FROM users") == [(0,)]
 
 
 def test_a_migration_succeeds_though_the_cache_is_away(database_url: str) -> None:
-    done = moviehub("migrate", DATABASE_URL=database_url, REDIS_URL=f"redis://:marked@127.0.0.1:{free_port()}/0")
-    assert (done.returncode, done.stdout) == (0, WELL)
+    done = run("migrate", DATABASE_URL=database_url, REDIS_URL=f"redis://:marked@127.0.0.1:{free_port()}/0")
+    assert (done.exit_code, done.stdout) == (0, WELL)
     [line] = done.stderr.splitlines()
     assert line.startswith("Warning: the cache could not be flushed: ")
     assert "marked" not in line
@@ -56,14 +72,14 @@ def test_a_migration_succeeds_though_the_cache_is_away(database_url: str) -> Non
 def test_a_database_that_does_not_answer_is_told_in_one_line_without_its_password(
     words: tuple[str, ...], postgres_url: str
 ) -> None:
-    done = moviehub(*words, told=f"{PASSWORD}\n", DATABASE_URL=marked(postgres_url, port=str(free_port())))
-    assert (done.returncode, done.stdout) == (1, "")
+    done = run(*words, told=f"{PASSWORD}\n", DATABASE_URL=marked(postgres_url, port=str(free_port())))
+    assert (done.exit_code, done.stdout) == (1, "")
     [line] = done.stderr.splitlines()
     assert line.endswith("The database cannot answer now.")
     assert "marked" not in line
 
 
-async def test_doctor_is_well_with_a_migrated_database_and_a_cache(migrated_url: str, valkey_url: str) -> None:
+def test_doctor_is_well_with_a_migrated_database_and_a_cache(migrated_url: str, valkey_url: str) -> None:
     done = moviehub("doctor", DATABASE_URL=migrated_url, REDIS_URL=valkey_url, SECRET_KEY=SECRET)
     assert (done.returncode, done.stderr) == (0, "")
     told = [line.split()[:2] for line in done.stdout.splitlines()]
@@ -72,12 +88,10 @@ async def test_doctor_is_well_with_a_migrated_database_and_a_cache(migrated_url:
     assert SECRET not in done.stdout
     assert str(urlsplit(migrated_url).password) not in done.stdout
 
-    link = await asyncpg.connect(migrated_url)
-    await link.execute("UPDATE alembic_version SET version_num = '0000'")
-    await link.close()
-    done = moviehub("doctor", DATABASE_URL=migrated_url, SECRET_KEY=SECRET)
-    assert done.returncode == 1
-    assert f"fault    migrations   at revision 0000, and this moviehub is made for {newest_revision()}" in done.stdout
+    fetch(migrated_url, "UPDATE alembic_version SET version_num = '0000'")
+    ill = run("doctor", DATABASE_URL=migrated_url, SECRET_KEY=SECRET)
+    assert ill.exit_code == 1
+    assert f"fault    migrations   at revision 0000, and this moviehub is made for {newest_revision()}" in ill.stdout
 
 
 def test_doctor_tells_what_is_ill_and_never_a_secret(database_url: str) -> None:
@@ -88,38 +102,41 @@ def test_doctor_tells_what_is_ill_and_never_a_secret(database_url: str) -> None:
         (marked(database_url, port=str(free_port())), {"database", "migrations"}),
         (marked(database_url, user="nobody"), {"database", "migrations"}),
     ):
-        done = moviehub("doctor", DATABASE_URL=url, REDIS_URL=away, SECRET_KEY=SECRET, **tmdb)
-        assert done.returncode == 1
+        done = run("doctor", DATABASE_URL=url, REDIS_URL=away, SECRET_KEY=SECRET, **tmdb)
+        assert done.exit_code == 1
         states = {line.split()[1]: line.split()[0] for line in done.stdout.splitlines()}
         assert {part for part, state in states.items() if state == "fault"} == ill
         assert (states["cache"], states["catalogue"]) == ("warning", "warning")
         assert "marked" not in done.stdout + done.stderr
         assert "Traceback" not in done.stderr
+        assert isinstance(done.exception, SystemExit)
 
 
-async def test_the_first_superuser_is_made_from_a_password_on_standard_input(migrated_url: str) -> None:
+def test_the_first_superuser_is_made_from_a_password_on_standard_input(migrated_url: str) -> None:
     settings = {"DATABASE_URL": migrated_url}
-    for password, why in (
-        ("password1", "password"),
-        ("", "password"),
-        ("\udcff\udcfe one small orange cat", "password"),
-    ):
-        done = moviehub(*ADMIN, told=f"{password}\n", **settings)
-        assert (done.returncode, done.stdout) == (1, ""), password
-        [line] = done.stderr.splitlines()
-        assert line.startswith(f"Error: {why}: "), line
+    for password in ("password1", ""):
+        refused = run(*ADMIN, told=f"{password}\n", **settings)
+        assert (refused.exit_code, refused.stdout) == (1, ""), password
+        [line] = refused.stderr.splitlines()
+        assert line.startswith("Error: password: "), line
         assert not password or password not in line
-    assert await fetch(migrated_url, "SELECT count(*) FROM users") == [(0,)]
+    password = "\udcff\udcfe one small orange cat"  # bytes that are no text, which reach a process alone
+    done = moviehub(*ADMIN, told=f"{password}\n", **settings)
+    assert (done.returncode, done.stdout) == (1, "")
+    [line] = done.stderr.splitlines()
+    assert line.startswith("Error: password: "), line
+    assert password not in line
+    assert fetch(migrated_url, "SELECT count(*) FROM users") == [(0,)]
 
     done = moviehub(*ADMIN, told=f"{PASSWORD}\n", **settings)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("Made superuser ripley with id ")
     query = "SELECT username, is_staff, is_superuser, is_active FROM users"
-    assert await fetch(migrated_url, query) == [("ripley", True, True, True)]
+    assert fetch(migrated_url, query) == [("ripley", True, True, True)]
 
-    done = moviehub(*ADMIN[:3], "RIPLEY", *ADMIN[4:], told=f"{PASSWORD}\n", **settings)
-    assert (done.returncode, done.stdout) == (1, "")
-    [line] = done.stderr.splitlines()
+    again = run(*ADMIN[:3], "RIPLEY", *ADMIN[4:], told=f"{PASSWORD}\n", **settings)
+    assert (again.exit_code, again.stdout) == (1, "")
+    [line] = again.stderr.splitlines()
     assert line.startswith("Error: username: ")
     assert "email: " in line
 
@@ -128,8 +145,8 @@ def test_another_password_ends_every_session_of_a_running_server(migrated_url: s
     with serving(DATABASE_URL=migrated_url, SECRET_KEY=SECRET) as server:
         auth = server.joined("ripley")
         command = ("user", "set-password", "--email", "ripley@example.org")
-        done = moviehub(*command, told="password1\n", DATABASE_URL=migrated_url)
-        assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+        refused = run(*command, told="password1\n", DATABASE_URL=migrated_url)
+        assert (refused.exit_code, len(refused.stderr.splitlines())) == (1, 1)
         assert server.http.get("/api/auth/users/me/", headers=auth).status_code == 200
 
         done = moviehub(*command, told="two large orange cats\n", DATABASE_URL=migrated_url)
@@ -141,8 +158,8 @@ def test_another_password_ends_every_session_of_a_running_server(migrated_url: s
         new = bearer(server.sign_in("ripley", "two large orange cats"))
         assert server.http.get("/api/auth/users/me/", headers=new).status_code == 200
 
-    done = moviehub("user", "set-password", "--username", "nobody", told=f"{PASSWORD}\n", DATABASE_URL=migrated_url)
-    assert (done.returncode, done.stderr) == (1, "Error: There is no user 'nobody'.\n")
+    unknown = run("user", "set-password", "--username", "nobody", told=f"{PASSWORD}\n", DATABASE_URL=migrated_url)
+    assert (unknown.exit_code, unknown.stderr) == (1, "Error: There is no user 'nobody'.\n")
 
 
 def test_a_production_server_serves_with_what_it_was_told(migrated_url: str, valkey_url: str) -> None:

@@ -5,10 +5,14 @@ import socket
 import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
+from typing import Any
 
 import asyncpg
 import pytest
+from structlog.testing import capture_logs
 
+from moviehub.adapters.postgres import pool
+from moviehub.adapters.postgres.statements import Statement
 from moviehub.adapters.postgres.storage import PostgresStorage
 from moviehub.application.storage import Storage
 from moviehub.domain.errors import Unavailable
@@ -38,14 +42,15 @@ def silent_url() -> Iterator[str]:
         yield f"postgresql://nobody@127.0.0.1:{server.getsockname()[1]}/nothing"
 
 
-async def blocked(operator: asyncpg.Connection) -> int:
-    """The process of the moviehub statement that waits for a lock, as soon as there is one."""
+async def blocked(operator: asyncpg.Connection, *, but: int = 0) -> int:
+    """The process of the moviehub statement, other than `but`, that waits for a lock, as soon as there is one."""
     async with asyncio.timeout(20):
         while True:
             await operator.execute("SELECT pg_stat_clear_snapshot()")  # in a transaction it would stay as first seen
             pid: int | None = await operator.fetchval(
                 "SELECT pid FROM pg_stat_activity WHERE datname = current_database()"
-                " AND application_name = 'moviehub' AND wait_event_type = 'Lock'"
+                " AND application_name = 'moviehub' AND wait_event_type = 'Lock' AND pid <> $1",
+                but,
             )
             if pid is not None:
                 return pid
@@ -287,3 +292,93 @@ async def test_reads_go_on_when_a_column_becomes_another_kind_of_text(
     await asyncio.gather(*(read_name(storage, user) for _ in range(9)))
     await operator.execute("ALTER TABLE users ALTER COLUMN first_name TYPE varchar(150)")
     assert set(await asyncio.gather(*(read_name(storage, user) for _ in range(9)))) == {""}
+
+
+async def warnings_of(url: str, **more: Any) -> list[Any]:
+    """What a storage logs that is asked by many at once."""
+    with capture_logs() as logs:
+        storage = PostgresStorage(url, wait_timeout=20, connect_timeout=20, command_timeout=20, **more)
+        await asyncio.gather(*(storage.ping() for _ in range(9)))
+        await storage.close()
+    return logs
+
+
+async def test_more_connections_than_there_can_be_are_warned_of_once_and_harm_nothing(
+    migrated_url: str, operator: asyncpg.Connection
+) -> None:
+    most = await operator.fetchval("SHOW max_connections")
+    (warning,) = await warnings_of(migrated_url, max_size=4, workers=int(most))
+    assert warning["event"] == "too_few_connections"
+    assert warning["log_level"] == "warning"
+    assert warning["wanted"] == 4 * int(most)
+    assert warning["allowed"] < int(most)  # some are kept for superusers
+    assert "MOVIEHUB_DATABASE_POOL_SIZE" in warning["advice"]
+    assert await warnings_of(migrated_url, max_size=4, workers=2) == []
+
+
+async def test_the_limits_of_the_database_and_the_role_count_too(
+    migrated_url: str, operator: asyncpg.Connection
+) -> None:
+    name = await operator.fetchval("SELECT current_database()")
+    await operator.execute(f"ALTER DATABASE {name} CONNECTION LIMIT 9")
+    assert await warnings_of(migrated_url, max_size=3, workers=3) == []
+    (warning,) = await warnings_of(migrated_url, max_size=5, workers=2)
+    assert (warning["wanted"], warning["allowed"]) == (10, 9)
+    async with operator.transaction():  # which takes the role back when it fails
+        await operator.execute(f"CREATE ROLE {name} CONNECTION LIMIT 7")
+        await operator.execute(f"SET LOCAL SESSION AUTHORIZATION {name}")
+        assert await operator.fetchval(pool.ALLOWED) == 7
+        await operator.execute("SET LOCAL SESSION AUTHORIZATION DEFAULT")
+        await operator.execute(f"DROP ROLE {name}")
+
+
+async def test_behind_a_pooler_connections_are_not_counted(migrated_url: str) -> None:
+    assert await warnings_of(migrated_url, max_size=4, workers=1000, statement_cache=False) == []
+
+
+async def test_a_server_that_does_not_tell_how_many_connections_it_allows_is_served_all_the_same(
+    migrated_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool, "ALLOWED", "SELECT nothing")
+    assert await warnings_of(migrated_url) == []
+
+
+@pytest.mark.parametrize(("direct", "bounds"), [(True, ("2s", "10s")), (False, ("0", "0"))])
+async def test_the_server_too_bounds_statements_and_silences_unless_a_pooler_is_between(
+    migrated_url: str, direct: bool, bounds: tuple[str, str]
+) -> None:
+    shown = Statement(
+        "SELECT current_setting('statement_timeout') AS statement,"
+        " current_setting('idle_in_transaction_session_timeout') AS silence",
+        reads=True,
+    )
+    lender = pool.Pool(
+        migrated_url,
+        min_size=1,
+        max_size=1,
+        wait_timeout=20,
+        connect_timeout=20,
+        command_timeout=1.5,
+        statement_cache=direct,
+    )
+    for _ in range(2):  # the second time on a connection that was given back
+        async with lender.transaction() as run:
+            (row,) = await run.rows(shown)
+        assert tuple(row) == bounds
+    await lender.close()
+
+
+async def test_a_statement_whose_client_is_gone_is_ended_by_the_server(
+    migrated_url: str, operator: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool, "GRACE", -19.8)  # as if our own bound were not there
+    storage = PostgresStorage(migrated_url, connect_timeout=20, command_timeout=20)
+    user = await register(storage, "ada")
+    async with operator.transaction():
+        await operator.execute("LOCK TABLE users IN ACCESS EXCLUSIVE MODE")
+        started = time.monotonic()
+        with pytest.raises(Unavailable):
+            await read_name(storage, user)
+        assert time.monotonic() - started < 10
+    assert await read_name(storage, user) == ""
+    await storage.close()

@@ -12,13 +12,17 @@ import pytest
 from structlog.testing import capture_logs
 
 from moviehub.adapters.tmdb.catalogue import TmdbCatalogue
+from moviehub.adapters.tmdb.circuit import Circuit
 from moviehub.domain.errors import Unavailable
 from moviehub.domain.listings import Popular, Recommended, Search
-from tests.tmdb_stand_in import KEY, TOKEN, Fault, StandIn
+from tests.tmdb_stand_in import KEY, TOKEN, Fault, StandIn, Watch
 
 DEADLINE = 0.5
 WAITS = (Fault.HANG, Fault.DRIP)
 TRIED_AGAIN = (Fault.CLOSE, Fault.RESET, Fault.CUT, Fault.GATEWAY, Fault.OFFLINE)
+LONGEST_REFUSAL = 60
+"""Seconds after which the circuit lets somebody look, whatever happened."""
+
 FILM = 1_700_000
 
 
@@ -29,8 +33,13 @@ async def tmdb() -> AsyncIterator[StandIn]:
 
 
 @pytest.fixture
-async def catalogue(tmdb: StandIn) -> AsyncIterator[TmdbCatalogue]:
-    catalogue = TmdbCatalogue(url=tmdb.url, token=TOKEN, deadline=10)
+def watch() -> Watch:
+    return Watch()
+
+
+@pytest.fixture
+async def catalogue(tmdb: StandIn, watch: Watch) -> AsyncIterator[TmdbCatalogue]:
+    catalogue = TmdbCatalogue(url=tmdb.url, token=TOKEN, deadline=10, circuit=Circuit(monotonic=watch))
     yield catalogue
     await catalogue.close()
 
@@ -41,24 +50,26 @@ def fault(request: pytest.FixtureRequest) -> Fault:
 
 
 @pytest.fixture
-async def hasty(tmdb: StandIn, fault: Fault) -> AsyncIterator[TmdbCatalogue]:
+async def hasty(tmdb: StandIn, watch: Watch, fault: Fault) -> AsyncIterator[TmdbCatalogue]:
     """One that soon gives up where it would only wait."""
-    catalogue = TmdbCatalogue(url=tmdb.url, token=TOKEN, deadline=DEADLINE if fault in WAITS else 10)
+    deadline = DEADLINE if fault in WAITS else 10
+    catalogue = TmdbCatalogue(url=tmdb.url, token=TOKEN, deadline=deadline, circuit=Circuit(monotonic=watch))
     yield catalogue
     await catalogue.close()
 
 
 async def test_every_fault_is_unavailable_in_time_and_leaves_no_trace(
-    tmdb: StandIn, hasty: TmdbCatalogue, fault: Fault
+    tmdb: StandIn, hasty: TmdbCatalogue, watch: Watch, fault: Fault
 ) -> None:
     tmdb.fail(fault)
-    for ask in (lambda: hasty.page(Popular()), lambda: hasty.genres()):
+    for ask in (lambda: hasty.page(Popular()), lambda: hasty.genres(), lambda: hasty.movie(FILM)):
+        asked = len(tmdb.requests)
         started = time.perf_counter()
         with pytest.raises(Unavailable):
             await ask()
         assert time.perf_counter() - started < DEADLINE + 0.5
-    with pytest.raises(Unavailable):
-        await hasty.movie(FILM)
+        assert len(tmdb.requests) > asked
+        watch.time += LONGEST_REFUSAL
     tmdb.fail(None)
     assert len((await hasty.page(Popular())).facts) == 20
     assert await hasty.movie(FILM)
@@ -97,12 +108,14 @@ def everything_logged(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCa
 async def test_the_key_is_in_no_log_no_error_and_no_repr(
     tmdb: StandIn, everything_logged: pytest.LogCaptureFixture, token: str
 ) -> None:
-    catalogue = TmdbCatalogue(url=tmdb.url, token=token, deadline=0.2)
+    watch = Watch()
+    catalogue = TmdbCatalogue(url=tmdb.url, token=token, deadline=0.2, circuit=Circuit(monotonic=watch))
     seen = [repr(catalogue), repr(vars(catalogue)), repr(vars(catalogue._client))]
     with capture_logs() as logs:
         await catalogue.page(Popular())
         for fault in Fault:
             tmdb.fail(fault)
+            watch.time += LONGEST_REFUSAL
             try:
                 await catalogue.page(Popular())
             except Unavailable as error:
@@ -111,6 +124,7 @@ async def test_the_key_is_in_no_log_no_error_and_no_repr(
                     seen += [repr(link), str(link), repr(vars(link)), repr(getattr(link, "_request", None))]
                     link = link.__cause__ or link.__context__
     await catalogue.close()
+    assert len(tmdb.requests) > len(Fault)
     seen += [repr(logs), everything_logged.text, repr([vars(record) for record in everything_logged.records])]
     assert "httpx" in everything_logged.text
     assert "tmdb_failed" in seen[-3]
@@ -227,3 +241,141 @@ async def test_after_the_end_nothing_can_be_asked(catalogue: TmdbCatalogue) -> N
     await catalogue.close()
     with pytest.raises(Unavailable):
         await catalogue.movie(FILM)
+
+
+async def refused_at_once(catalogue: TmdbCatalogue, times: int = 1) -> int:
+    """After how many seconds to ask again, as all are told at once who ask now."""
+
+    async def ask(number: int) -> int:
+        started = time.perf_counter()
+        with pytest.raises(Unavailable) as refused:
+            await catalogue.movie(FILM + number)
+        assert time.perf_counter() - started < 0.05
+        return refused.value.retry_after
+
+    (seconds,) = {await ask(number) for number in range(times)}
+    return seconds
+
+
+OUT = [Fault.RESET, Fault.HANG, Fault.BROKEN, Fault.OFFLINE, Fault.BAD_KEY, Fault.HTML, Fault.HTML_404, Fault.BAD_GZIP]
+
+
+@pytest.mark.parametrize("fault", OUT, ids=lambda fault: fault.value)
+async def test_while_tmdb_is_out_all_are_answered_at_once_and_one_looks_whether_it_is_back(
+    tmdb: StandIn, hasty: TmdbCatalogue, watch: Watch, fault: Fault
+) -> None:
+    await hasty.ping()
+    tmdb.fail(fault)
+    await asyncio.gather(*(hasty.movie(FILM + n) for n in range(5)), return_exceptions=True)
+    for _ in range(3):
+        asked = len(tmdb.requests)
+        assert await refused_at_once(hasty, 20) == 5
+        watch.time += 4.9
+        assert await refused_at_once(hasty) == 1
+        assert len(tmdb.requests) == asked
+        with pytest.raises(Unavailable):
+            await hasty.ping()
+        watch.time += 0.1
+        answers = await asyncio.gather(*(hasty.movie(FILM + n) for n in range(20)), return_exceptions=True)
+        assert all(isinstance(answer, Unavailable) for answer in answers)
+        assert len(set(tmdb.requests[asked:])) == 1, "one probe, which may try twice"
+    tmdb.fail(None)
+    asked = len(tmdb.requests)
+    await refused_at_once(hasty)
+    with pytest.raises(Unavailable):
+        await hasty.ping()
+    assert len(tmdb.requests) == asked
+    watch.time += 5
+    assert await hasty.movie(FILM)
+    await hasty.ping()
+    assert len(await asyncio.gather(*(hasty.movie(FILM + n) for n in range(20)))) == 20
+
+
+async def test_where_nobody_listens_is_soon_not_asked_any_more() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    watch = Watch()
+    catalogue = TmdbCatalogue(url=f"http://127.0.0.1:{port}/3", token=TOKEN, circuit=Circuit(monotonic=watch))
+    await asyncio.gather(*(catalogue.movie(FILM + n) for n in range(5)), return_exceptions=True)
+    await refused_at_once(catalogue, 20)
+    async with StandIn(port) as tmdb:
+        await refused_at_once(catalogue)
+        watch.time += 5
+        assert await catalogue.movie(FILM)
+        assert len(tmdb.requests) == 1
+    await catalogue.close()
+
+
+@pytest.mark.parametrize(("fault", "seconds"), [(Fault.LIMIT_TOLD, 7), (Fault.LIMIT, 2)], ids=["told", "not told"])
+async def test_over_the_limit_nobody_in_this_process_asks_until_the_wait_is_over(
+    tmdb: StandIn, catalogue: TmdbCatalogue, watch: Watch, fault: Fault, seconds: int
+) -> None:
+    tmdb.fail(fault, times=1)
+    tmdb.delay = 0.1
+    answers = await asyncio.gather(*(catalogue.movie(FILM + n) for n in range(60)), return_exceptions=True)
+    assert len(tmdb.requests) <= 20 + 19, "who had no connection yet heard of it"
+    assert any(isinstance(answer, Unavailable) and answer.retry_after == seconds for answer in answers)
+    asked = len(tmdb.requests)
+    watch.time += seconds - 0.1
+    assert await refused_at_once(catalogue, 20) == 1
+    assert len(tmdb.requests) == asked
+    watch.time += 0.1
+    assert await catalogue.movie(FILM)
+    assert (await catalogue.page(Popular())).facts
+
+
+async def test_over_the_limit_nobody_tries_a_second_time(tmdb: StandIn, catalogue: TmdbCatalogue) -> None:
+    tmdb.delay = 0.2
+    broken = asyncio.ensure_future(catalogue.genres())
+    await tmdb.arrived.acquire()
+    tmdb.delay = 0
+    tmdb.fail(Fault.LIMIT)
+    with pytest.raises(Unavailable):
+        await catalogue.movie(FILM)
+    tmdb.fail(Fault.GATEWAY)
+    with pytest.raises(Unavailable):
+        await broken
+    assert len(tmdb.requests) == 2
+
+
+async def test_a_probe_whose_client_goes_away_leaves_its_place_to_another(
+    tmdb: StandIn, catalogue: TmdbCatalogue, watch: Watch
+) -> None:
+    tmdb.fail(Fault.BROKEN)
+    await asyncio.gather(*(catalogue.movie(FILM + n) for n in range(5)), return_exceptions=True)
+    while not tmdb.arrived.locked():
+        await tmdb.arrived.acquire()
+    watch.time += 5
+    tmdb.fail(Fault.HANG)
+    probe = asyncio.ensure_future(catalogue.genres())
+    await tmdb.arrived.acquire()
+    await refused_at_once(catalogue)
+    probe.cancel()
+    await asyncio.gather(probe, return_exceptions=True)
+    tmdb.fail(None)
+    assert await catalogue.genres()
+
+
+async def test_one_film_in_which_nothing_is_of_use_is_no_outage(tmdb: StandIn, catalogue: TmdbCatalogue) -> None:
+    tmdb.fail(Fault.ANOTHER_FILM)
+    for _ in range(10):
+        with pytest.raises(Unavailable):
+            await catalogue.movie(FILM)
+    assert len(tmdb.requests) == 10
+    await catalogue.ping()
+
+
+async def test_questions_that_cannot_be_asked_are_no_outage(catalogue: TmdbCatalogue) -> None:
+    for _ in range(10):
+        with pytest.raises(Unavailable):
+            await catalogue.page(Search(query="\ud800"))
+    assert (await catalogue.page(Popular())).facts
+
+
+async def test_answers_that_are_no_films_are_answers(tmdb: StandIn, catalogue: TmdbCatalogue) -> None:
+    tmdb.fail(Fault.BAD_REQUEST)
+    for _ in range(10):
+        with pytest.raises(Unavailable):
+            await catalogue.page(Popular())
+    assert len(tmdb.requests) == 10
+    await catalogue.ping()

@@ -1,17 +1,16 @@
 """The `moviehub` command without servers: what it offers, how it refuses, and what it never tells."""
 
-import logging
 import os
 from collections.abc import Iterator
 
 import click
 import msgspec
 import pytest
-import structlog
-from click.testing import CliRunner, Result
+from click.testing import Result
 
 from moviehub import __version__
 from moviehub.entrypoints.cli import main
+from tests.commands import invoked
 
 NOWHERE = {"MOVIEHUB_DATABASE_URL": "postgresql://hub@db.invalid/hub"}
 MEMORY = {"MOVIEHUB_DATABASE_URL": "memory://"}
@@ -23,19 +22,10 @@ PRODUCTION = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _logs_as_before() -> Iterator[None]:
-    """A command sets up logging for its process, which here is ours."""
-    handlers, level = logging.root.handlers[:], logging.root.level
-    yield
-    logging.root.handlers[:], logging.root.level = handlers, level
-    structlog.reset_defaults()
-
-
 def run(*words: str, told: str = "", **settings: str) -> Result:
     cleared: dict[str, str | None] = {name: None for name in os.environ if name.startswith("MOVIEHUB_")}
     # Without a database that is named, a private one would be started.
-    return CliRunner().invoke(main, words, input=told, env={**cleared, **NOWHERE, **settings})
+    return invoked(*words, told=told, env={**cleared, **NOWHERE, **settings})
 
 
 def commands(group: click.Group = main, *before: str) -> Iterator[tuple[tuple[str, ...], click.Command]]:

@@ -227,7 +227,7 @@ def directive(name: str) -> list[str]:
 def test_nginx_passes_requests_to_the_api_of_compose() -> None:
     assert directive("proxy_pass") == ["http://moviehub"]
     assert re.search(r"upstream moviehub {", NGINX)
-    assert directive("server") == [f"api:{dict(stages()[-1])['EXPOSE']}"]
+    assert directive("server") == [f"api:{dict(stages()[-1])['EXPOSE']} max_fails=0"]
     assert SERVICES["nginx"]["volumes"] == ["./nginx.conf:/etc/nginx/nginx.conf:ro"]
 
 

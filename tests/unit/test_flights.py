@@ -91,7 +91,7 @@ async def test_what_fails_behind_an_answer_disturbs_nobody() -> None:
         raise Unavailable("the catalogue is out")
 
     with capture_logs():
-        flights.join("a", fail, page.done)
+        flights.behind("a", fail, page.done)
         await flights.settled()
     assert told == []
 

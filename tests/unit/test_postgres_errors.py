@@ -6,7 +6,7 @@ import asyncpg
 import pytest
 from asyncpg.exceptions import InternalClientError
 
-from moviehub.adapters.postgres.errors import CONSTRAINTS, FAILURES, translated
+from moviehub.adapters.postgres.errors import CONSTRAINTS, FAILURES, OTHERS_FIRST, translated
 from moviehub.adapters.postgres.tables import metadata
 from moviehub.domain.errors import Invalid, Unavailable
 from moviehub.domain.movies import MovieNotFound
@@ -36,6 +36,13 @@ def test_a_value_at_fault_is_invalid(code: str) -> None:
 )
 def test_a_database_in_a_bad_state_is_unavailable(code: str) -> None:
     assert type(translated(told(code))) is Unavailable
+
+
+@pytest.mark.parametrize(
+    ("code", "others"), [("40001", True), ("40P01", True), ("40003", False), ("55P03", False), ("57014", False)]
+)
+def test_only_what_was_undone_for_others_may_be_done_again(code: str, others: bool) -> None:
+    assert isinstance(told(code), OTHERS_FIRST) is others  # of 40003 nobody knows whether it was done
 
 
 @pytest.mark.parametrize(

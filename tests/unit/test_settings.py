@@ -71,6 +71,7 @@ def test_an_empty_variable_counts_as_not_set() -> None:
         ("MOVIEHUB_TRUSTED_PROXIES", "none,10.0.0.0/8"),
         ("MOVIEHUB_PUBLIC_URL", "https://example.org/path"),
         ("MOVIEHUB_DATABASE_STATEMENT_CACHE", "yes"),
+        ("MOVIEHUB_DRAIN_SECONDS", "6"),
         ("MOVIEHUB_TMDB_URL", "https://tmdb.example.org/3"),
     ],
 )
@@ -100,6 +101,12 @@ def test_production_starts_with_all_it_needs() -> None:
     unlimited = {f"MOVIEHUB_{name.upper()}": "off" for name in UNLIMITED}
     given = {"MOVIEHUB_PREVIOUS_SECRET_KEYS": ANOTHER, "MOVIEHUB_CORS_ORIGINS": "https://app.example.org"}
     assert Settings.read({**PRODUCTION, **given, **unlimited}).previous_secret_keys == (ANOTHER,)
+
+
+def test_production_drains_unless_told_otherwise() -> None:
+    assert Settings.read({}).drain_seconds == 0
+    assert Settings.read(PRODUCTION).drain_seconds == 3
+    assert Settings.read({**PRODUCTION, "MOVIEHUB_DRAIN_SECONDS": "0"}).drain_seconds == 0
 
 
 @pytest.mark.parametrize(

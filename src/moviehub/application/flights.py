@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from contextvars import Context
 from typing import Any, TypeVar
 
@@ -26,6 +27,7 @@ class Flights:
     def __init__(self, leases: Leases) -> None:
         self._leases = leases
         self._flights: dict[str, asyncio.Task[Any]] = {}
+        self._behind: set[asyncio.Task[None]] = set()
 
     def __len__(self) -> int:
         """How many are under way in this process."""
@@ -43,25 +45,26 @@ class Flights:
             # Without the context of the request that happens to begin it, for it may outlive that.
             flight = asyncio.create_task(self._fly(key, work, done), context=Context())
             self._flights[key] = flight
-            flight.add_done_callback(lambda task: self._landed(key, task))
+            flight.add_done_callback(lambda _: self._flights.pop(key))
         return flight
+
+    def behind(self, key: str, work: Callable[[], Awaitable[T]], done: Callable[[], Awaitable[T | None]]) -> None:
+        """The same for nobody who waits: a failure that is known disturbs no one, for who failed has told of it."""
+        task = asyncio.create_task(_quiet(self.join(key, work, done)), context=Context())
+        self._behind.add(task)
+        task.add_done_callback(self._behind.discard)
 
     async def settled(self) -> None:
         """Return when nothing is under way any more."""
-        while self._flights:
-            await asyncio.wait(list(self._flights.values()))
+        while under_way := [*self._flights.values(), *self._behind]:
+            await asyncio.wait(under_way)
 
     async def close(self) -> None:
         """End everything under way."""
-        flights = list(self._flights.values())
-        for flight in flights:
-            flight.cancel()
-        await asyncio.gather(*flights, return_exceptions=True)
-
-    def _landed(self, key: str, flight: "asyncio.Task[Any]") -> None:
-        del self._flights[key]
-        if not flight.cancelled() and (fault := flight.exception()) and not isinstance(fault, MovieHubError):
-            raise fault  # for the loop to tell, since perhaps nobody waits; of the others, who failed has told
+        under_way = [*self._flights.values(), *self._behind]
+        for task in under_way:
+            task.cancel()
+        await asyncio.gather(*under_way, return_exceptions=True)
 
     async def _fly(self, key: str, work: Callable[[], Awaitable[T]], done: Callable[[], Awaitable[T | None]]) -> T:
         deadline = time.monotonic() + LONGEST_WAIT
@@ -84,3 +87,8 @@ class Flights:
         while True:
             await asyncio.sleep(RENEW_EVERY)
             await self._leases.renew(key, owner, LEASE)
+
+
+async def _quiet(flight: "asyncio.Task[Any]") -> None:
+    with suppress(MovieHubError):
+        await asyncio.shield(flight)

@@ -73,8 +73,10 @@ class Shelf:
             found = await self.cache.find(listing.key, ListedPage)
             return found if found is not None and (since is None or found.since > since) else None
 
-        flight = self.flights.join(listing.key, lambda: self._fetch(listing), done)
-        return (cached, True) if cached is not None else (await asyncio.shield(flight), False)
+        if cached is not None:
+            self.flights.behind(listing.key, lambda: self._fetch(listing), done)
+            return cached, True
+        return await asyncio.shield(self.flights.join(listing.key, lambda: self._fetch(listing), done)), False
 
     async def _fetch(self, listing: Listing) -> Cached[ListedPage]:
         told = await self.catalogue.page(listing)

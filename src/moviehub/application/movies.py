@@ -113,7 +113,7 @@ class GetMovie:
             return facts
 
         if await asked() is None:
-            self.flights.join(key, fetch, asked)
+            self.flights.behind(key, fetch, asked)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,8 +29,7 @@ from moviehub.adapters.redis.counters import RedisCounters
 from moviehub.adapters.redis.leases import RedisLeases
 from moviehub.adapters.system.clock import SystemClock
 from moviehub.adapters.tmdb.catalogue import TmdbCatalogue
-from moviehub.application import limits, listings, sessions
-from moviehub.application.flights import Flights
+from moviehub.application import flights, limits, listings, sessions
 from moviehub.domain.errors import MovieHubError
 from moviehub.entrypoints.settings import PREFIX, SHORTEST_SECRET, UNLIMITED, Settings, SettingsError
 
@@ -68,6 +67,7 @@ class Container(containers.DeclarativeContainer):
             chosen.database_url,
             max_size=chosen.database_pool_size,
             statement_cache=chosen.database_statement_cache,
+            workers=chosen.workers,
         ),
     )
     redis = Selector(chosen.cache, memory=Object(None), redis=Singleton(Connection, chosen.redis_url))
@@ -78,7 +78,7 @@ class Container(containers.DeclarativeContainer):
     )
     counters = Selector(chosen.cache, memory=Singleton(MemoryCounters, clock), redis=Singleton(RedisCounters, redis))
     leases = Selector(chosen.cache, memory=Singleton(MemoryLeases), redis=Singleton(RedisLeases, redis))
-    flights = Singleton(Flights, leases)
+    flights = Singleton(flights.Flights, leases)
     limiter = Singleton(limits.Limiter, counters, clock)
     limits = Singleton(
         limits.Limits,

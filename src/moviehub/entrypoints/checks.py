@@ -1,13 +1,18 @@
 """How the parts of a running hub are: asked by `/health/ready` and by `moviehub doctor`."""
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from moviehub.entrypoints.bootstrap import Container, newest_revision
 
 LONGEST_CHECK = 1.0
+FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+"""The variable with the folder that all workers of a server share: for their metrics, and for the mark of its end."""
+
 State = Literal["ok", "degraded", "unavailable"]
 
 
@@ -72,6 +77,16 @@ async def _well() -> None:
 async def examine(checks: tuple[Check, ...]) -> list[Finding]:
     """Ask every part at once."""
     return list(await asyncio.gather(*(check() for check in checks)))
+
+
+def mark_of_the_end(folder: str) -> Path:
+    """The file that is there once the server has been told to end: workers see it however they were made."""
+    return Path(folder, "ending")
+
+
+def is_ending() -> bool:
+    """Whether the server that this worker belongs to has been told to end."""
+    return FOLDER in os.environ and mark_of_the_end(os.environ[FOLDER]).exists()
 
 
 def worst(findings: list[Finding]) -> State:

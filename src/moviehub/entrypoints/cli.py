@@ -113,7 +113,7 @@ def _end_on_signals() -> None:
         signal.signal(number, end)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100, "show_default": True})
 @click.version_option(__version__, message="moviehub %(version)s")
 def main() -> None:
     """A movie catalogue, accounts, favourites and ratings over HTTP.
@@ -124,9 +124,9 @@ def main() -> None:
 
 
 @main.command()
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65535), help="Port to listen on.")
-@click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 256), help="Worker processes.")
+@click.option("--host", default="127.0.0.1", help="Address to listen on.")
+@click.option("--port", default=8000, type=click.IntRange(1, 65535), help="Port to listen on.")
+@click.option("--workers", default=1, envvar="MOVIEHUB_WORKERS", type=click.IntRange(1, 256), help="Worker processes.")
 def serve(host: str, port: int, workers: int) -> None:
     """Serve the API. A private Postgres is started and migrated first."""
     _end_on_signals()
@@ -137,7 +137,7 @@ def serve(host: str, port: int, workers: int) -> None:
 def _serve(host: str, port: int, workers: int) -> None:
     from moviehub.entrypoints import bootstrap, server
 
-    settings = _read_settings()
+    settings = replace(_read_settings(), workers=workers)
     if workers > 1 and "memory" in (settings.storage, settings.cache):
         name = "MOVIEHUB_DATABASE_URL" if settings.storage == "memory" else "MOVIEHUB_REDIS_URL"
         raise ConfigFault(f"{name} is memory://, which one process alone can see: set it, or serve with --workers 1.")

@@ -8,6 +8,7 @@ import signal
 import socket
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from granian.http import HTTP1Settings
 
 from moviehub import __version__
 from moviehub.entrypoints.bootstrap import StartError
+from moviehub.entrypoints.checks import FOLDER, mark_of_the_end
 from moviehub.entrypoints.settings import Settings
 
 if TYPE_CHECKING:
@@ -25,9 +27,8 @@ if TYPE_CHECKING:
 _APPLICATION = "moviehub.entrypoints.http.app"
 
 LONGEST_GOODBYE = 8
-"""Seconds that workers have for what they began; with what follows, all is over in ten."""
+"""Seconds for the drain and what workers have begun by its end; with what follows, all is over in ten."""
 
-_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 _HANGUP: signal.Signals | None = getattr(signal, "SIGHUP", None)
 
 
@@ -69,9 +70,9 @@ def banner(settings: Settings, host: str, port: int, workers: int, private: bool
 
 
 def serve(settings: Settings, *, address: str, port: int, workers: int, folder: Path) -> None:
-    """Serve until a signal ends us. `folder` takes the workers' metrics."""
+    """Serve until a signal ends us. `folder` takes the workers' metrics, and the mark of the end."""
     os.environ.update(settings.variables())  # where the workers read them
-    os.environ[_FOLDER] = str(folder)
+    os.environ[FOLDER] = str(folder)
     # Once for all workers, and not before now: prometheus_client looks for the folder while it is imported.
     importlib.import_module(_APPLICATION)
     server = Granian(
@@ -89,24 +90,48 @@ def serve(settings: Settings, *, address: str, port: int, workers: int, folder: 
         log_enabled=False,
         respawn_failed_workers=True,
         respawn_interval=1.0,
-        workers_kill_timeout=LONGEST_GOODBYE,
+        workers_kill_timeout=LONGEST_GOODBYE - settings.drain_seconds,
     )
-    _end_on_hangup(server)
+    end = _End(server, settings.drain_seconds, mark_of_the_end(str(folder)))
+    server.on_startup(end.listen)
     os.register_at_fork(after_in_child=_forget_handlers)
     try:
         server.serve(target_loader=_begin, wrap_loader=False)
     except SystemExit as ended:
         # A worker that ends while we are told to is no fault: a Ctrl-C or a supervisor may have told it as well.
-        if ended.code and not server.interrupt_signal:
+        if ended.code and not end.told:
             raise StartError("the workers end again and again as soon as they have begun") from None
 
 
-def _end_on_hangup(server: Any) -> None:
-    """Granian would start new workers when the terminal is closed, and stay."""
-    if _HANGUP is not None:
-        ignored = signal.getsignal(_HANGUP) is signal.SIG_IGN
-        handler = signal.SIG_IGN if ignored else server.signal_handler_interrupt
-        server.on_startup(lambda: signal.signal(_HANGUP, handler))
+class _End:
+    """How the parent ends: workers say at once that they are not ready, and stop after the drain.
+
+    The drain is for a supervisor's SIGTERM alone. A person at a terminal does not wait, and Ctrl-C has told the workers
+    as well; a second signal of any kind cuts it short.
+    """
+
+    def __init__(self, server: Any, drain: float, mark: Path) -> None:
+        self.told = False
+        self._server, self._drain, self._mark = server, drain, mark
+        self._hangup_ignored = _HANGUP is not None and signal.getsignal(_HANGUP) is signal.SIG_IGN
+
+    def listen(self) -> None:
+        """Take the place of Granian's handlers, which would start new workers when the terminal is closed, and stay."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._hear)
+        if _HANGUP is not None:
+            signal.signal(_HANGUP, signal.SIG_IGN if self._hangup_ignored else self._hear)
+
+    def _hear(self, number: int, _frame: object) -> None:
+        first, self.told = not self.told, True
+        with suppress(OSError):  # on a full disk the end comes all the same
+            self._mark.touch()
+        if first and number == signal.SIGTERM and self._drain:
+            drained = threading.Timer(self._drain, self._server.signal_handler_interrupt)
+            drained.daemon = True
+            drained.start()
+        else:
+            self._server.signal_handler_interrupt()
 
 
 def _begin() -> "Worker":
@@ -132,7 +157,7 @@ def _end_with(parent: int) -> None:
     """
     while os.getppid() == parent:
         time.sleep(0.5)
-    shutil.rmtree(os.environ[_FOLDER], ignore_errors=True)
+    shutil.rmtree(os.environ[FOLDER], ignore_errors=True)
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(LONGEST_GOODBYE)
     os._exit(1)

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from moviehub.domain.limits import Limit
 
 PREFIX = "MOVIEHUB_"
+PRODUCTION_DRAIN = 3
 TMDB_URL = "https://api.themoviedb.org/3"
 SHORTEST_SECRET = 32
 FEWEST_CHARACTERS = 10
@@ -191,6 +192,8 @@ class Settings:
     public_url: str = _setting("", _public_url)
     trusted_proxies: tuple[str, ...] = _setting((), _networks)
     cors_origins: tuple[str, ...] = _setting((), _origins)
+    workers: int = _setting(1, _whole(1, 256))
+    drain_seconds: int = _setting(0, _whole(0, 5))
     data_dir: str = _setting("", str)
     log_level: str = _setting("info", _choice("debug", "info", "warning", "error"))
 
@@ -208,6 +211,8 @@ class Settings:
                     raise SettingsError(f"{name}: expected text in UTF-8") from None
                 except ValueError as fault:
                     raise SettingsError(f"{name}: {fault}") from None
+        if values.get("env") == "production":
+            values.setdefault("drain_seconds", PRODUCTION_DRAIN)
         settings = cls(**values)
         settings._check(values)
         return settings

@@ -22,6 +22,9 @@ DEAD = (
 )
 """Failures of one connection that say nothing about the next one."""
 
+OTHERS_FIRST = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
+"""40001 and 40P01: others were at the same rows, and the server has undone the whole transaction to let them pass."""
+
 CONSTRAINTS: Mapping[str, Callable[[], MovieHubError]] = {
     "uq_users_username_key": lambda: Taken("username"),
     "uq_users_email_key": lambda: Taken("email"),

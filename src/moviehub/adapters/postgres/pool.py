@@ -1,22 +1,49 @@
 """The connections: opened when first needed, lent for a statement or a transaction, given back clean."""
 
 import asyncio
+import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
 import asyncpg
+import structlog
 
-from moviehub.adapters.postgres.errors import DEAD, FAILURES, translated
+from moviehub.adapters.postgres.errors import DEAD, FAILURES, OTHERS_FIRST, translated
 from moviehub.adapters.postgres.statements import Row, Runs, Statement
 from moviehub.domain.errors import Unavailable
 
 T = TypeVar("T")
 
+log = structlog.get_logger()
+
 BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED"
 
 LONGEST_GOODBYE = 5
 """Seconds that closing may take before connections are cut."""
+
+MOST_REPEATS = 2
+"""How often a statement is run again that the server undid to let others pass."""
+
+SHORTEST_PAUSE, LONGEST_PAUSE = 0.005, 0.05
+"""Seconds before that; by chance, so that those who met do not meet again."""
+
+LONGEST_SILENCE = 10
+"""Seconds after which the server ends a transaction whose owner says nothing: it may be gone, and its locks are not."""
+
+GRACE = 0.5
+"""Seconds that the server's own bound on a statement is above ours, so that ours comes first while we are there."""
+
+ALLOWED = """
+    SELECT least(
+        current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
+            - coalesce(current_setting('reserved_connections', true)::int, 0),
+        nullif(rolconnlimit, -1),
+        nullif(datconnlimit, -1)
+    )
+    FROM pg_roles, pg_database WHERE rolname = session_user AND datname = current_database()
+"""
+"""How many connections we and all others who are like us may have."""
 
 
 async def _nothing(_: object) -> None:
@@ -76,7 +103,12 @@ class Pool(Runs):
         connect_timeout: float,
         command_timeout: float,
         statement_cache: bool,
+        workers: int = 1,
     ) -> None:
+        settings = {"application_name": "moviehub"}
+        if statement_cache:  # else a pooler is between, which may refuse these, and whose connections are others' too
+            settings["statement_timeout"] = f"{(command_timeout + GRACE) * 1000:.0f}"
+            settings["idle_in_transaction_session_timeout"] = f"{LONGEST_SILENCE * 1000}"
         self._create: Callable[[], Any] = lambda: asyncpg.create_pool(
             url,
             min_size=min_size,
@@ -85,8 +117,10 @@ class Pool(Runs):
             command_timeout=command_timeout,
             statement_cache_size=100 if statement_cache else 0,
             reset=_nothing,
-            server_settings={"application_name": "moviehub"},
+            server_settings=settings,
         )
+        self._direct = statement_cache
+        self._most = max_size * workers
         self._wait_timeout = wait_timeout
         self._seats = asyncio.Semaphore(max_size)
         self._pool: Any = None
@@ -100,11 +134,14 @@ class Pool(Runs):
         return await self.run(statement, values, again=True)
 
     async def run(self, statement: Statement, values: Mapping[str, Any], *, again: bool) -> Sequence[Row]:
-        """What the statement returns; `again` allows a second try on another connection if the first is dead."""
+        """What the statement returns; `again` allows a second try on another connection if the first is dead.
+
+        It is a transaction of its own, so what the server undid to let others pass is tried again, whatever it does.
+        """
         arguments = statement.arguments(values)
         found: list[Row]
         connection, found = await self._lent(
-            lambda connection: connection.fetch(statement.sql, *arguments), self._clear, tries=2 if again else 1
+            lambda connection: connection.fetch(statement.sql, *arguments), self._clear, again=again
         )
         await self._give_back(connection)
         return found
@@ -144,26 +181,32 @@ class Pool(Runs):
         self,
         act: Callable[[Any], Awaitable[T]],
         after_failure: Callable[[Any], Coroutine[Any, Any, None]],
-        tries: int = 2,
+        *,
+        again: bool = True,
     ) -> tuple[Any, T]:
         """A connection on which `act` was done, and what came of it; on a second one if the first was found dead.
 
-        More than one try is for an `act` that changes nothing, so that doing it again does no harm.
+        That is if `again` allows it, for an `act` that changes nothing: with a dead connection nobody knows what was
+        done. What the server undid is done again in any case.
         """
-        for attempt in range(1, tries + 1):
+        repeats = 0
+        while True:
             connection = await self._take()
             try:
                 return connection, await act(connection)
             except BaseException as failure:
                 dead = isinstance(failure, DEAD) or _is_gone(connection)
                 self._later(after_failure(connection))
-                if isinstance(failure, FAILURES):
-                    if dead and attempt < tries:
-                        await self._pool.expire_connections()  # the next one at hand may be as dead and not know it yet
-                        continue
+                if not isinstance(failure, FAILURES):
+                    raise
+                if isinstance(failure, OTHERS_FIRST) and repeats < MOST_REPEATS:
+                    repeats += 1
+                    await asyncio.sleep(random.uniform(SHORTEST_PAUSE, LONGEST_PAUSE))  # noqa: S311 - no secret
+                elif dead and again:
+                    again = False
+                    await self._pool.expire_connections()  # the next one at hand may be as dead and not know it yet
+                else:
                     raise translated(failure) from failure
-                raise
-        raise AssertionError("unreachable")
 
     async def _take(self) -> Any:
         try:
@@ -192,9 +235,25 @@ class Pool(Runs):
 
     async def _open(self) -> None:
         try:
-            self._pool = await self._create()
+            pool = await self._create()
+            if self._direct:
+                await self._compare(pool)
+            self._pool = pool
         finally:
             self._opening = None
+
+    async def _compare(self, pool: Any) -> None:
+        """Warn if all workers together may want more connections than they can have."""
+        with suppress(*FAILURES):  # it is only advice
+            allowed = await pool.fetchval(ALLOWED)
+            if allowed is not None and self._most > allowed:
+                log.warning(
+                    "too_few_connections",
+                    wanted=self._most,
+                    allowed=allowed,
+                    advice="lower MOVIEHUB_DATABASE_POOL_SIZE or the number of workers, or raise max_connections or"
+                    " the connection limit of the role or the database",
+                )
 
     async def _give_back(self, connection: Any) -> None:
         try:

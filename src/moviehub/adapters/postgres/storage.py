@@ -38,8 +38,8 @@ class PostgresStorage(Storage):
 
     It connects when first used, so a database that is down keeps no process from starting. The time-outs, in seconds,
     are for a connection when all are lent, for a new one, and for a statement. Without `statement_cache` it works
-    behind a pooler that hands out connections by the transaction. How many films a list has in all may be `count_ttl`
-    seconds old, if they are `count_from` or more.
+    behind a pooler that hands out connections by the transaction. As many `workers` as there are open so many
+    connections each. How many films a list has in all may be `count_ttl` seconds old, if they are `count_from` or more.
     """
 
     def __init__(
@@ -52,6 +52,7 @@ class PostgresStorage(Storage):
         connect_timeout: float = 0.8,
         command_timeout: float = 1.5,
         statement_cache: bool = True,
+        workers: int = 1,
         count_ttl: float = 2.0,
         count_from: int = 1_000,
     ) -> None:
@@ -63,6 +64,7 @@ class PostgresStorage(Storage):
             connect_timeout=connect_timeout,
             command_timeout=command_timeout,
             statement_cache=statement_cache,
+            workers=workers,
         )
         self._counts = Counts(count_ttl, count_from)
         pool = self._pool

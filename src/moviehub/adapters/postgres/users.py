@@ -18,7 +18,7 @@ from moviehub.adapters.postgres.statements import (
     possible,
     storable,
 )
-from moviehub.adapters.postgres.tables import labelled, parameters, users
+from moviehub.adapters.postgres.tables import labelled, parameters, sessions, users
 from moviehub.application.storage import Users
 from moviehub.domain.errors import Unavailable
 from moviehub.domain.pages import MOST_COUNTED, Page, PageRequest
@@ -54,7 +54,20 @@ SCAN = newest(
 SAVE = Statement(
     update(users).where(users.c.id == an_id("user_id")).values(parameters(users)).returning(users.c.id.label("id"))
 )
-REMOVE = Statement(delete(users).where(users.c.id == an_id("user_id")).returning(users.c.id.label("id")))
+# What is deleted with an account goes in no order that we choose, and others end sessions in the order of their ids: so
+# these are locked in that order first. Counting them is what has it done.
+_sessions = (
+    select(sessions.c.id)
+    .where(sessions.c.user_id == an_id("user_id"))
+    .order_by(sessions.c.id)
+    .with_for_update()
+    .subquery("locked")
+)
+REMOVE = Statement(
+    delete(users)
+    .where(users.c.id == an_id("user_id"), select(func.count()).select_from(_sessions).scalar_subquery() >= 0)
+    .returning(users.c.id.label("id"))
+)
 
 
 class PostgresUsers(Users):

@@ -6,15 +6,16 @@ import random
 import re
 import zlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 import httpx
 import structlog
 
-from moviehub.adapters.tmdb.payloads import Nonsense, read_genres, read_movie, read_page
+from moviehub.adapters.tmdb.circuit import Circuit, Failure, OverLimit
+from moviehub.adapters.tmdb.payloads import Nonsense, Unusable, read_genres, read_movie, read_page
 from moviehub.application.ports import Catalogue
 from moviehub.domain.errors import Unavailable
 from moviehub.domain.listings import (
@@ -35,6 +36,8 @@ for _name in ("httpx", "httpcore"):
 
 log = structlog.get_logger()
 
+T = TypeVar("T")
+
 MOST_CONNECTIONS = 20
 MOST_BYTES = 2 * 1024 * 1024
 MOST_RETRY_AFTER = 60
@@ -44,7 +47,7 @@ LARGEST_ID = 2**31 - 1
 _V3_KEY = re.compile(r"[0-9A-Fa-f]{32}")
 
 
-class _Again(Exception):
+class _Again(Failure):
     """A failure that may be gone at once: a connection that broke, a gateway in trouble."""
 
 
@@ -71,14 +74,21 @@ class _Signed(httpx.AsyncHTTPTransport):
 
 
 class TmdbCatalogue(Catalogue):
-    """Asks TMDb, each question within `deadline` seconds and with one second try at most.
+    """Asks TMDb, each question within `deadline` seconds and with one second try at most, and none while it is out.
 
     `token` is a v4 read token, sent as a header, or a v3 key, which TMDb takes in the query alone. `losses` counts
     the fields and films that TMDb told and that could not be used.
     """
 
     def __init__(
-        self, *, url: str, token: str, language: str = "en-US", region: str = "", deadline: float = 3.0
+        self,
+        *,
+        url: str,
+        token: str,
+        language: str = "en-US",
+        region: str = "",
+        deadline: float = 3.0,
+        circuit: Circuit | None = None,
     ) -> None:
         token = token.strip()
         if not (token.isascii() and token.isprintable()) or " " in token:
@@ -87,6 +97,9 @@ class TmdbCatalogue(Catalogue):
         self._language = {"language": language}
         self._region = {"region": region} if region else {}
         self._deadline = deadline
+        self._circuit = circuit or Circuit()
+        # In front of the client's own queue, where nobody would hear that the circuit has opened meanwhile.
+        self._places = asyncio.Semaphore(MOST_CONNECTIONS)
         self._client = httpx.AsyncClient(
             base_url=url.rstrip("/") + "/",
             transport=_Signed(token),
@@ -101,47 +114,38 @@ class TmdbCatalogue(Catalogue):
         if not 1 <= listing.page <= LAST_PAGE:
             return CataloguePage((), 0)  # TMDb would refuse
         path, params = self._route(listing)
-        status, body = await self._ask(path, params | self._language | {"page": str(listing.page)})
-        if status == 404 and isinstance(listing, Recommended):
+        params = params | self._language | {"page": str(listing.page)}
+        answer = await self._ask(path, params, lambda body: read_page(body, listing.page))
+        if isinstance(answer, CataloguePage):
+            return answer
+        if answer == 404 and isinstance(listing, Recommended):
             raise MovieNotFound()
-        if (status == 400 and listing.page > 1) or (status == 422 and isinstance(listing, Search)):
+        if (answer == 400 and listing.page > 1) or (answer == 422 and isinstance(listing, Search)):
             return CataloguePage((), 0)  # a page past the last, or a query that TMDb strips to nothing
-        if status != 200:
-            self._fail(path, f"status {status}")
-        try:
-            page, lost = read_page(body, listing.page)
-        except Nonsense as fault:
-            self._fail(path, str(fault))
-        self._count(path, lost)
-        return page
+        self._fail(path, f"status {answer}")
 
     async def movie(self, tmdb_id: int) -> MovieFacts:
         if not 0 < tmdb_id <= LARGEST_ID:
             raise MovieNotFound()
         path = f"movie/{tmdb_id}"
-        status, body = await self._ask(path, self._language)
-        if status == 404:
+        answer = await self._ask(path, self._language, lambda body: read_movie(body, tmdb_id))
+        if isinstance(answer, MovieFacts):
+            return answer
+        if answer == 404:
             raise MovieNotFound()
-        if status != 200:
-            self._fail(path, f"status {status}")
-        try:
-            facts, lost = read_movie(body, tmdb_id)
-        except Nonsense as fault:
-            self._fail(path, str(fault))
-        self._count(path, lost)
-        return facts
+        self._fail(path, f"status {answer}")
 
     async def genres(self) -> tuple[Genre, ...]:
         path = "genre/movie/list"
-        status, body = await self._ask(path, self._language)
-        if status != 200:
-            self._fail(path, f"status {status}")
-        try:
-            genres, lost = read_genres(body)
-        except Nonsense as fault:
-            self._fail(path, str(fault))
-        self._count(path, lost)
-        return genres
+        answer = await self._ask(path, self._language, read_genres)
+        if isinstance(answer, tuple):
+            return answer
+        self._fail(path, f"status {answer}")
+
+    async def ping(self) -> None:
+        """Unavailable from when TMDb was found to be out until a question was answered again. Asks nothing."""
+        if self._circuit.state != "closed":
+            raise Unavailable("TMDb was out when it was last asked.")
 
     async def close(self) -> None:
         """Give the connections back."""
@@ -163,21 +167,54 @@ class TmdbCatalogue(Catalogue):
             case _:
                 raise TypeError(f"no such list is kept here: {listing!r}")
 
-    async def _ask(self, path: str, params: Mapping[str, str]) -> tuple[int, bytes]:
-        """The status, which is 200, 400, 404 or 422, and the body."""
+    async def _ask(self, path: str, params: Mapping[str, str], read: Callable[[bytes], tuple[T, list[str]]]) -> T | int:
+        """What `read` makes of the answer, or its status if that is 400, 404 or 422."""
+        self._circuit.check()
+        until = asyncio.get_running_loop().time() + self._deadline
         try:
-            async with asyncio.timeout(self._deadline):
+            async with asyncio.timeout_at(until):
+                await self._places.acquire()
+        except TimeoutError:
+            self._fail(path, "all connections are taken")
+        try:
+            with self._circuit.question():
+                told = await self._hear(path, params, until, read)
+        except Failure as fault:
+            log.warning("tmdb_failed", path=path, why=fault.why)
+            raise
+        except (httpx.InvalidURL, UnicodeError, Unusable) as fault:  # no fault of TMDb's
+            self._fail(path, type(fault).__name__)
+        finally:
+            self._places.release()
+        if isinstance(told, int):
+            return told
+        answer, lost = told
+        if lost:
+            self.losses += len(lost)
+            log.warning("tmdb_losses", path=path, lost=dict(Counter(lost)))
+        return answer
+
+    async def _hear(
+        self, path: str, params: Mapping[str, str], until: float, read: Callable[[bytes], tuple[T, list[str]]]
+    ) -> tuple[T, list[str]] | int:
+        try:
+            async with asyncio.timeout_at(until):
                 try:
-                    return await self._try(path, params)
+                    status, body = await self._try(path, params)
                 except _Again:
                     await asyncio.sleep(random.uniform(0.05, 0.15))  # noqa: S311
-                    return await self._try(path, params)
+                    if self._circuit.state == "open":
+                        raise
+                    status, body = await self._try(path, params)
+            return read(body) if status == 200 else status
         except TimeoutError:
-            self._fail(path, "deadline")
-        except _Again as fault:
-            self._fail(path, str(fault))
-        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, zlib.error, ValueError, RuntimeError) as fault:
-            self._fail(path, type(fault).__name__)
+            raise Failure("deadline") from None
+        except (httpx.InvalidURL, UnicodeError, Unusable):
+            raise
+        except Nonsense as fault:
+            raise Failure(str(fault)) from None
+        except (httpx.HTTPError, httpx.StreamError, zlib.error, ValueError, RuntimeError) as fault:
+            raise Failure(type(fault).__name__) from None
 
     async def _try(self, path: str, params: Mapping[str, str]) -> tuple[int, bytes]:
         try:
@@ -198,17 +235,13 @@ class TmdbCatalogue(Catalogue):
         if status in (401, 403):
             log.error("tmdb_refuses_the_key", path=path, status=status, hint="check MOVIEHUB_TMDB_TOKEN")
         if status == 429:
-            self._fail(path, "over the limit", _retry_after(response.headers.get("Retry-After", "")))
-        self._fail(path, f"status {status}")
+            raise OverLimit("over the limit", retry_after=_retry_after(response.headers.get("Retry-After", "")))
+        raise Failure(f"status {status}")
 
-    def _fail(self, path: str, why: str, retry_after: int = 5) -> NoReturn:
+    def _fail(self, path: str, why: str) -> NoReturn:
+        """For what says nothing of TMDb as a whole."""
         log.warning("tmdb_failed", path=path, why=why)
-        raise Unavailable("The film catalogue cannot be reached now.", retry_after=retry_after) from None
-
-    def _count(self, path: str, lost: list[str]) -> None:
-        if lost:
-            self.losses += len(lost)
-            log.warning("tmdb_losses", path=path, lost=dict(Counter(lost)))
+        raise Unavailable("The film catalogue cannot be reached now.") from None
 
 
 async def _body(response: httpx.Response) -> bytes:

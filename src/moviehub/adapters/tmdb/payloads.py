@@ -33,6 +33,10 @@ class Nonsense(ValueError):
     """A body that tells nothing true."""
 
 
+class Unusable(Nonsense):
+    """A body in TMDb's form that does not tell of this one film: of other questions it says nothing."""
+
+
 class GenreIn(msgspec.Struct):
     """A genre, in the list of all or in a film's detail."""
 
@@ -103,7 +107,7 @@ def read_movie(body: bytes, tmdb_id: int) -> tuple[MovieFacts, list[str]]:
     lost: list[str] = []
     facts = _facts(_read(body, _movie, lost), lost)
     if facts is None or facts.tmdb_id != tmdb_id:
-        raise Nonsense("not the film that was asked for")
+        raise Unusable("not the film that was asked for")
     return facts, lost
 
 

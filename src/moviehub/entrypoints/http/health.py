@@ -4,7 +4,7 @@ import msgspec
 from litestar import Controller, Response, get
 from litestar.di import NamedDependency
 
-from moviehub.entrypoints.checks import Check, State, examine, worst
+from moviehub.entrypoints.checks import Check, Finding, State, examine, is_ending, worst
 from moviehub.entrypoints.http.calls import answer, call
 from moviehub.entrypoints.http.metrics import Metrics
 
@@ -28,8 +28,11 @@ class HealthController(Controller):
 
     @get("/health/ready", opt=call(auth="none", answers={200: HealthOut, 503: HealthOut}, tagged=False))
     async def ready(self, checks: NamedDependency[tuple[Check, ...]]) -> Response[bytes]:
-        """Tell whether the service can do its work, and which parts of it are ill."""
-        findings = await examine(checks)
+        """Tell whether the service can do its work, and which parts of it are ill.
+
+        A server that is told to end says no at once and serves on for a while, so that nobody is sent to a closed door.
+        """
+        findings = [Finding("server", "unavailable")] if is_ending() else await examine(checks)
         health = HealthOut(worst(findings), {finding.part: finding.state for finding in findings})
         if health.status == "unavailable":
             return answer(health, 503, {"cache-control": "no-store", "retry-after": "5"})

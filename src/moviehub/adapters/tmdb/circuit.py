@@ -1,0 +1,103 @@
+"""When TMDb is not asked at all: while it is out, and while it told us to wait."""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+import structlog
+
+from moviehub.domain.errors import Unavailable
+
+log = structlog.get_logger()
+
+State = Literal["closed", "open", "half-open"]
+
+
+class Failure(Unavailable):
+    """TMDb as a whole is in trouble: it cannot be reached, is broken, talks nonsense or refuses us."""
+
+    def __init__(self, why: str, *, retry_after: int = 5) -> None:
+        super().__init__("The film catalogue cannot be reached now.", retry_after=retry_after)
+        self.why = why
+
+
+class OverLimit(Failure):
+    """TMDb told us to wait."""
+
+
+class Circuit:
+    """A circuit breaker (Michael Nygard, "Release It!", 2nd ed. 2018, chapter 5) around the questions to TMDb.
+
+    Closed, all pass. After `most_failures` in a row it opens, and for `interval` seconds every question is refused at
+    once. Then it is half-open: one question, the probe, passes. Its success closes the circuit, its failure opens it
+    again. Whoever is told to wait opens it at once for as long as was told.
+    """
+
+    def __init__(
+        self, *, most_failures: int = 5, interval: float = 5.0, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._most_failures = most_failures
+        self._interval = interval
+        self._monotonic = monotonic
+        self._failures = 0
+        self._open_until: float | None = None
+        # The mark of the questions whose end counts: all since the circuit closed, or the probe, or none. What began
+        # before the circuit last opened or closed tells of another time.
+        self._counted: object | None = object()
+
+    @property
+    def state(self) -> State:
+        """As it is now."""
+        if self._open_until is None:
+            return "closed"
+        return "open" if self._monotonic() < self._open_until else "half-open"
+
+    def check(self) -> None:
+        """Raise Unavailable if a question would be refused now."""
+        if self._open_until is None:
+            return
+        left = self._open_until - self._monotonic()
+        if left > 0 or self._counted is not None:
+            raise Unavailable("The film catalogue cannot be reached now.", retry_after=max(1, math.ceil(left)))
+
+    @contextmanager
+    def question(self) -> Iterator[None]:
+        """Around a question: a Failure that leaves it counts against TMDb, a good end for it, and nothing else counts.
+
+        A question that is given up, because nobody wants its answer any more, makes room for another probe.
+        """
+        self.check()
+        if self._counted is None:
+            self._counted = object()
+        mark = self._counted
+        try:
+            yield
+        except OverLimit as fault:
+            self._open(fault.retry_after, fault.why)
+            raise
+        except Failure as fault:
+            if mark is self._counted:
+                self._failures += 1
+                if self._open_until is not None or self._failures >= self._most_failures:
+                    self._open(self._interval, fault.why)
+            raise
+        except BaseException:
+            if mark is self._counted and self._open_until is not None:
+                self._counted = None
+            raise
+        if mark is self._counted:
+            self._close()
+
+    def _open(self, seconds: float, why: str) -> None:
+        if self._open_until is None:
+            log.warning("tmdb_circuit_opened", why=why, seconds=seconds)
+        self._open_until = max(self._open_until or 0.0, self._monotonic() + seconds)
+        self._counted = None
+
+    def _close(self) -> None:
+        if self._open_until is not None:
+            log.info("tmdb_circuit_closed")
+        self._open_until = None
+        self._failures = 0
