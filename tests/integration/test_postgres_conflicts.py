@@ -258,4 +258,11 @@ async def test_people_who_do_everything_at_once_never_deadlock(
     outcomes = await asyncio.gather(*(one(act()) for _ in range(600)))
     assert "Unavailable" not in outcomes
     assert outcomes.count("done") > 200
+    left, right = [
+        (await cases["register"](username=name, email=f"{name}@x.org", password=PASSWORD)).id
+        for name in ("left", "right")
+    ]
+    pairs = [(left, right), (right, left)] * 10
+    outcomes = await asyncio.gather(*(one(cases["govern_user"](actor_id=a, user_id=b)) for a, b in pairs))
+    assert "Unavailable" not in outcomes
     assert await deadlocks(storage, operator) == 0

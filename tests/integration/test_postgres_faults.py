@@ -18,6 +18,8 @@ from moviehub.application.storage import Storage
 from moviehub.domain.errors import Unavailable
 from moviehub.domain.movies import MovieNotFound
 from moviehub.domain.users import User
+from moviehub.entrypoints.bootstrap import running
+from moviehub.entrypoints.settings import Settings
 from tests.contracts.storage import NOW, detail, facts, new_user, rate, register, remember, sign_in
 
 
@@ -314,6 +316,11 @@ async def test_more_connections_than_there_can_be_are_warned_of_once_and_harm_no
     assert warning["allowed"] < int(most)  # some are kept for superusers
     assert "MOVIEHUB_DATABASE_POOL_SIZE" in warning["advice"]
     assert await warnings_of(migrated_url, max_size=4, workers=2) == []
+    settings = Settings(database_url=migrated_url, secret_key="k" * 32, database_pool_size=3, workers=200)
+    with capture_logs() as logs:
+        async with running(settings) as container:
+            await container.storage().ping()
+    assert [entry["wanted"] for entry in logs] == [600]
 
 
 async def test_the_limits_of_the_database_and_the_role_count_too(

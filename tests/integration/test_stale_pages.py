@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import httpx
 import pytest
@@ -17,14 +18,20 @@ __all__ = ["stand_in", "tmdb"]
 POPULAR = "/api/movies/popular/"
 
 
-@pytest.fixture
-def hub(stand_in: Tmdb, migrated_url: str, valkey_url: str) -> Iterator[Server]:
-    """Two workers on whose shelves a page is fresh for a second."""
-    settings = {"DATABASE_URL": migrated_url, "REDIS_URL": valkey_url, "SECRET_KEY": "k" * 32, "CACHE_TTL": "1"}
-    with serving("--workers", "2", TMDB_URL=stand_in.url, TMDB_TOKEN=TOKEN, **settings) as server:
+@contextmanager
+def two_workers(tmdb: Tmdb, database: str, valkey: str, **more: str) -> Iterator[Server]:
+    settings = {"DATABASE_URL": database, "REDIS_URL": valkey, "SECRET_KEY": "k" * 32, **more}
+    with serving("--workers", "2", TMDB_URL=tmdb.url, TMDB_TOKEN=TOKEN, **settings) as server:
         eventually(lambda: len(server.workers()) == 2)
         yield server
         assert "Traceback" not in server.output
+
+
+@pytest.fixture
+def hub(stand_in: Tmdb, migrated_url: str, valkey_url: str) -> Iterator[Server]:
+    """Two workers on whose shelves a page is fresh for a second."""
+    with two_workers(stand_in, migrated_url, valkey_url, CACHE_TTL="1") as server:
+        yield server
 
 
 def asked_for(tmdb: Tmdb, path: str) -> int:
@@ -32,13 +39,16 @@ def asked_for(tmdb: Tmdb, path: str) -> int:
     return sum(path in request and "page=1" in request for request in tmdb.requests())
 
 
-async def test_a_cold_page_that_a_hundred_want_at_once_is_fetched_once(hub: Server, tmdb: Tmdb) -> None:
+async def test_a_cold_page_that_a_hundred_want_at_once_is_fetched_once(
+    tmdb: Tmdb, migrated_url: str, valkey_url: str
+) -> None:
     before = asked_for(tmdb, "movie/top_rated")
 
     async def look(client: httpx.AsyncClient, _: int) -> httpx.Response:
         return await client.get("/api/movies/top_rated/")
 
-    assert statuses(await at_once(hub, look, 100)) == {200: 100}
+    with two_workers(tmdb, migrated_url, valkey_url) as hub:
+        assert statuses(await at_once(hub, look, 100)) == {200: 100}
     assert asked_for(tmdb, "movie/top_rated") - before == 1
 
 

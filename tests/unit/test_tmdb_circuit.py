@@ -139,6 +139,15 @@ def test_the_longest_wait_that_was_told_holds_though_a_probe_is_answered(circuit
         circuit.check()
 
 
+def test_a_shorter_wait_that_is_told_later_shortens_nothing(circuit: Circuit) -> None:
+    late = circuit.question()
+    late.__enter__()
+    with pytest.raises(OverLimit):
+        ask(circuit, OverLimit("over the limit", retry_after=30))
+    assert not late.__exit__(OverLimit, OverLimit("over the limit", retry_after=2), None)
+    assert refused(circuit) == 30
+
+
 def test_what_began_before_it_opened_tells_nothing_of_what_came_after(circuit: Circuit, watch: Watch) -> None:
     good, bad = circuit.question(), circuit.question()
     good.__enter__()
