@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -54,6 +54,21 @@ def migrated_url(_sql: Sql, postgres_url: str, _migrated: str) -> Iterator[str]:
     """The URL of a database with moviehub's tables, empty; dropped afterwards, open connections or not."""
     with _database(_sql, postgres_url, _migrated) as url:
         yield url
+
+
+@pytest.fixture(scope="module")
+def database(_sql: Sql, postgres_url: str, _migrated: str) -> Iterator[str]:
+    """The URL of a database with moviehub's tables, which the tests of one file share."""
+    with _database(_sql, postgres_url, _migrated) as url:
+        yield url
+
+
+@pytest.fixture
+async def operator(migrated_url: str) -> AsyncIterator[asyncpg.Connection]:
+    """A connection to `migrated_url` beside those of the hub."""
+    connection = await asyncpg.connect(migrated_url)
+    yield connection
+    await connection.close()
 
 
 @pytest.fixture(scope="session")

@@ -8,17 +8,10 @@ import pytest
 import redis
 
 from tests.crowd import at_once, rows, statuses
-from tests.integration.conftest import _database
 from tests.servers import PASSWORD, Server, bearer, eventually, moviehub, serving
 
 ME = "/api/auth/users/me/"
 REFRESH = "/api/auth/token/refresh/"
-
-
-@pytest.fixture(scope="module")
-def database(_sql: Callable[[str], object], postgres_url: str, _migrated: str) -> Iterator[str]:
-    with _database(_sql, postgres_url, _migrated) as url:
-        yield url
 
 
 @pytest.fixture(scope="module")

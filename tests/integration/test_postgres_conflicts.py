@@ -35,13 +35,6 @@ async def storage(migrated_url: str) -> AsyncIterator[PostgresStorage]:
 
 
 @pytest.fixture
-async def operator(migrated_url: str) -> AsyncIterator[asyncpg.Connection]:
-    connection = await asyncpg.connect(migrated_url)
-    yield connection
-    await connection.close()
-
-
-@pytest.fixture
 def cases(migrated_url: str, storage: PostgresStorage) -> dict[str, Any]:
     """Every use case over this storage, with passwords that cost nothing."""
     container = Container(settings=Settings(database_url=migrated_url, secret_key="k" * 32, **UNLIMITED))

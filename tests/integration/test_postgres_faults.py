@@ -31,13 +31,6 @@ async def storage(migrated_url: str) -> AsyncIterator[PostgresStorage]:
 
 
 @pytest.fixture
-async def operator(migrated_url: str) -> AsyncIterator[asyncpg.Connection]:
-    connection = await asyncpg.connect(migrated_url)
-    yield connection
-    await connection.close()
-
-
-@pytest.fixture
 def silent_url() -> Iterator[str]:
     """Something that takes connections and never says a word."""
     with socket.create_server(("127.0.0.1", 0)) as server:

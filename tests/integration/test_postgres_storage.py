@@ -49,13 +49,6 @@ async def storage(migrated_url: str) -> AsyncIterator[Storage]:
     await storage.close()
 
 
-@pytest.fixture
-async def operator(migrated_url: str) -> AsyncIterator[asyncpg.Connection]:
-    connection = await asyncpg.connect(migrated_url)
-    yield connection
-    await connection.close()
-
-
 class TestPostgresStorage(StorageContract):
     pass
 

@@ -4,24 +4,16 @@ import asyncio
 import os
 import re
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import httpx
 import pytest
 import redis
 
 from tests.crowd import MANY, at_once, rows, statuses
-from tests.integration.conftest import _database
 from tests.servers import PASSWORD, PATIENCE, Server, bearer, ends, eventually, moviehub, serving
 
 SECONDS = "moviehub_http_request_seconds_count"
-
-
-@pytest.fixture(scope="module")
-def database(_sql: Callable[[str], object], postgres_url: str, _migrated: str) -> Iterator[str]:
-    """A migrated database that the tests of this file share."""
-    with _database(_sql, postgres_url, _migrated) as url:
-        yield url
 
 
 @pytest.fixture(scope="module")

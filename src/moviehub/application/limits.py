@@ -89,9 +89,9 @@ class Limiter:
 
     async def read(self, limit: Limit, key: str) -> Standing:
         """Count one request and tell the others soon: no round trip for most, and perhaps a twentieth too many pass."""
-        return self.glance(limit, key) or await self._count(limit, key)
+        return self._glance(limit, key) or await self._count(limit, key)
 
-    def glance(self, limit: Limit, key: str) -> Standing | None:
+    def _glance(self, limit: Limit, key: str) -> Standing | None:
         """The same where the others need not be asked, which is nearly always; else None, and nothing is counted."""
         now = self._now()
         window = self._window(limit, key, now)

@@ -34,10 +34,8 @@ class Gate:
             await self._count(exchange, self._limits.user, str(user_id))
 
     async def _count(self, exchange: Exchange, limit: Limit, key: str) -> None:
-        if exchange.method not in READING:
-            standing = await self._limiter.take(limit, key)
-        else:
-            standing = self._limiter.glance(limit, key) or await self._limiter.read(limit, key)
+        count = self._limiter.read if exchange.method in READING else self._limiter.take
+        standing = await count(limit, key)
         exchange.standings.append(standing)
         if standing.refused:
             raise RateLimited(standing)
