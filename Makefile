@@ -15,7 +15,7 @@ REMAKE := remake
 endif
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq --no-compile --root-user-action=ignore
 
-.PHONY: help install run run-memory test check fmt lock migrate revision openapi bench audit sbom clean remake
+.PHONY: help install run run-memory test test-faults soak check fmt lock migrate revision openapi bench audit sbom clean remake
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## */\1|/p' Makefile | while IFS='|' read -r name what; do \
@@ -30,7 +30,13 @@ run-memory: $(DONE) ## serve with everything in memory
 	@MOVIEHUB_DATABASE_URL=memory:// exec $(BIN)/moviehub serve --host $(HOST) --port $(PORT)
 
 test: $(DONE) ## run the tests, on private servers; ARGS="-k word" passes more to pytest
-	@$(BIN)/pytest -n 2 --dist loadfile $(ARGS)
+	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+
+test-faults: $(DONE) ## make everything go wrong, the slow faults too, and print what was promised and measured
+	@$(BIN)/pytest --reliability -m promise $(ARGS)
+
+soak: $(DONE) ## let parts fail by chance while people use the hub; ARGS="--minutes 10 --seed 7"
+	@$(BIN)/python -m tests.soak $(ARGS)
 
 check: $(DONE) ## format, lint, types, import rules and the lock, without changing anything
 	@$(BIN)/ruff format --check --quiet .

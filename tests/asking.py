@@ -48,7 +48,7 @@ KNOWN = {
     "name": "start.js",
 }
 FILMS = 60
-EXAMPLES = int(os.environ.get("MOVIEHUB_TEST_EXAMPLES", "6"))
+EXAMPLES = int(os.environ.get("MOVIEHUB_TEST_EXAMPLES", "3"))
 
 
 class Hub:

@@ -11,6 +11,8 @@ import pytest
 
 from moviehub.adapters.embedded import EmbeddedError, PrivatePostgres
 
+pytest_plugins = ["tests.reliability"]
+
 _URL = pytest.StashKey[str]()
 _MEMORY = Path("/dev/shm")  # a database is cloned there in a hundredth of a second; on a slow disk, in a quarter
 _MEMORY_WANTED = 1 << 30

@@ -40,7 +40,8 @@ def free_port() -> int:
 
 def environment(**settings: str) -> dict[str, str]:
     """The environment of a user who has set these and nothing else, by their names without MOVIEHUB_."""
-    plain = {name: value for name, value in os.environ.items() if not name.startswith(("MOVIEHUB_", "MAKE"))}
+    ours = ("MOVIEHUB_", "MAKE", "PYTHONDONTWRITEBYTECODE")  # by the last, each process would compile all of it anew
+    plain = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     usual = {"BCRYPT_COST": "4", **{name.upper(): "off" for name in UNLIMITED}}
     return {**plain, **{f"MOVIEHUB_{name}": value for name, value in {**usual, **settings}.items()}}
 
@@ -142,8 +143,9 @@ class Server:
         stream = client.get("/health/live").extensions["network_stream"]
         ours = stream.get_extra_info("client_addr")[1]
         ends_of = f":{self.port:04X} 0100007F:{ours:04X} "
-        [row] = [row for row in Path("/proc/net/tcp").read_text().splitlines() if ends_of in row]
-        link = f"socket:[{row.split()[9]}]"
+        # A row may be told twice, and an end that nobody has open any more has no number.
+        told = {row.split()[9] for row in Path("/proc/net/tcp").read_text().splitlines() if ends_of in row}
+        [link] = [f"socket:[{number}]" for number in told - {"0"}]
         for pid in self.workers():
             with suppress(FileNotFoundError):
                 if any(os.readlink(one) == link for one in Path(f"/proc/{pid}/fd").iterdir()):

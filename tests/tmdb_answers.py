@@ -1,5 +1,6 @@
 """What the stand-in for TMDb tells: a small world of films of our own in the shapes of v3, with their quirks."""
 
+from datetime import date
 from typing import Any
 
 FILMS = 10_000
@@ -12,6 +13,11 @@ GENRES = {28: "Action", 18: "Drama", 35: "Comedy", 9648: "Mystery", 10770: "TV M
 def title(number: int) -> str:
     """The title of the film of this number (from 0)."""
     return f"{COLOURS[number % len(COLOURS)]} {THINGS[number % len(THINGS)]} {number}"
+
+
+TITLES = [title(number).casefold() for number in range(FILMS)]
+CHANGED_EVERY = 40
+"""Days after which a film changes again."""
 
 
 def film(number: int) -> dict[str, Any]:
@@ -61,6 +67,16 @@ def page(numbers: list[int], number: int, total: int, per_page: int = 20, **extr
     return {"page": number, "results": results, "total_pages": pages, "total_results": total}
 
 
+def changes(since: str, until: str, number: int) -> dict[str, Any]:
+    """One page of the films that changed on these days, 100 a page."""
+    days = range(date.fromisoformat(since).toordinal(), date.fromisoformat(until).toordinal() + 1)
+    changed = [n for n in range(FILMS) if any((day - n) % CHANGED_EVERY == 0 for day in days)]
+    shown = changed[(number - 1) * 100 : number * 100]
+    results = [{"id": FIRST_ID + n, "adult": None if n % 3 else False} for n in shown]
+    pages = -(-len(changed) // 100)
+    return {"results": results, "page": number, "total_pages": pages, "total_results": len(changed)}
+
+
 def answer(path: str, query: dict[str, str]) -> tuple[int, Any]:
     """TMDb's status and JSON for a call with a good key."""
     number = int(query.get("page", "1"))
@@ -74,6 +90,8 @@ def answer(path: str, query: dict[str, str]) -> tuple[int, Any]:
             return 200, page(everything, number, 812_345)
         case ["movie", "top_rated"]:
             return 200, page(everything[::-1], number, 9_876)
+        case ["movie", "changes"]:
+            return 200, changes(query["start_date"], query["end_date"], number)
         case ["trending", "movie", "day" | "week" as window]:
             order = everything if window == "day" else everything[7:] + everything[:7]
             return 200, page(order, number, FILMS, media_type="movie")
@@ -81,8 +99,8 @@ def answer(path: str, query: dict[str, str]) -> tuple[int, Any]:
             if not query.get("query", "").strip():
                 return 422, {"errors": ["query must be provided"]}
             words, year = query["query"].casefold(), query.get("primary_release_year", "")
-            found = [n for n in everything if words in title(n).casefold()]
-            found = [n for n in found if (film(n).get("release_date") or "").startswith(year)]
+            found = [n for n, text in enumerate(TITLES) if words in text]
+            found = [n for n in found if not year or (film(n).get("release_date") or "").startswith(year)]
             return 200, page(found, number, len(found))
         case ["movie", text, *rest] if text.isdecimal() and rest in ([], ["recommendations"]):
             known = int(text) - FIRST_ID

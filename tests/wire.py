@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 from urllib.parse import unquote_to_bytes
 
-from moviehub.entrypoints.http.app import create_app, openapi_document
+from moviehub.entrypoints.http.app import openapi_document
 from tests.api import PASSWORD, Api, film, memory_settings
 
 Headers = list[tuple[bytes, bytes]]
@@ -45,7 +45,7 @@ class Wire:
 
     def __init__(self, api: Api) -> None:
         self.api = api
-        self.app = create_app(api.container)
+        self.app: Any = api.app
         self.token = b""
 
     async def __call__(

@@ -111,3 +111,9 @@ class CatalogueContract:
         assert all(genre.name for genre in genres)
         for film in (await catalogue.page(Popular())).facts:
             assert set(film.genre_ids) <= set(numbers)
+
+    async def test_what_changed_on_two_days_is_what_changed_on_each(self, catalogue: Catalogue) -> None:
+        first, second = date(2026, 2, 28), date(2026, 3, 1)
+        both = await catalogue.changed(first, second)
+        assert both == await catalogue.changed(first, first) | await catalogue.changed(second, second)
+        assert all(type(tmdb_id) is int and 0 < tmdb_id < 2**53 for tmdb_id in both)

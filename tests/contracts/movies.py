@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
 
@@ -28,6 +29,17 @@ from tests.contracts.storage import (
 HALF = FRESH_FOR / 2
 DATES = (date(1999, 12, 31), date(2000, 1, 1), date(2000, 12, 31), date(2001, 1, 1), None)
 TITLES = ("Éclair", "eclair", "ZEBRA", "Ünder 100%", "under_score", "back\\slash", "10", "9", "\N{CLAPPER BOARD}", "ﬁn")
+
+MISTAKABLE = (
+    "Solaris",
+    "The Matrix",
+    "The Godfather",
+    "Interstellar",
+    "Amélie",
+    "2001: A Space Odyssey",
+    "Spider-Man",
+    "Солярис",
+)
 
 
 def motley(count: int) -> list[Any]:
@@ -138,6 +150,57 @@ class MoviesContract:
         first, *others = await asyncio.gather(*(tell(number) for number in range(12)))
         assert len(set(first.values())) == 20
         assert all(other == first for other in others)
+
+    async def test_a_film_that_the_catalogue_drops_stays_and_is_marked_until_it_is_told_of_again(
+        self, storage: Storage
+    ) -> None:
+        (told, other) = await remember(storage, facts(5), facts(6))
+        for at in (after(60), after(120)):
+            async with storage.autocommit() as uow:
+                await uow.movies.drop(told.id, at)
+            dropped = replace(told, fetched_at=at, dropped_at=after(60))
+            async with storage.reading() as uow:
+                assert await uow.movies.get(told.id) == dropped
+                assert (await uow.movies.detail(told.id)).movie == dropped
+                assert await uow.movies.get(other.id) == other
+        again, _ = await remember(storage, facts(5), facts(6), at=after(121))  # though nothing else is news
+        assert again == replace(told, fetched_at=after(121))
+        async with storage.reading() as uow:
+            assert await uow.movies.get(told.id) == again
+            assert await uow.movies.get(other.id) == other
+
+    async def test_a_film_that_is_not_there_cannot_be_dropped(self, storage: Storage) -> None:
+        for movie_id in IMPOSSIBLE_IDS:
+            async with storage.autocommit() as uow:
+                with pytest.raises(MovieNotFound):
+                    await uow.movies.drop(movie_id, NOW)
+
+    async def test_what_a_person_said_of_a_film_outlives_it_in_the_catalogue(self, storage: Storage) -> None:
+        ada = await register(storage, "ada")
+        (movie,) = await remember(storage, facts(5))
+        await keep(storage, ada, movie)
+        await rate(storage, ada, movie, 9)
+        async with storage.autocommit() as uow:
+            await uow.movies.drop(movie.id, after(60))
+        async with storage.reading() as uow:
+            assert (await uow.favorites.list(ada.id, PageRequest())).total == 1
+            assert (await uow.movies.detail(movie.id)).score == Score(9, 1)
+
+    async def test_films_confirmed_too_long_ago_are_told_oldest_first(self, storage: Storage) -> None:
+        movies = [
+            *await remember(storage, facts(1), facts(2), at=after(20)),
+            *await remember(storage, facts(3), facts(4), at=after(10)),
+            *await remember(storage, facts(5), at=after(30)),
+        ]
+        one, two, three, four, _ = movies
+        async with storage.reading() as uow:
+            outdated = uow.movies.outdated
+            assert [*await outdated(after(30), 9)] == [three, four, one, two]
+            assert [*await outdated(after(30), 3)] == [three, four, one]
+            assert [*await outdated(after(10), 9)] == []
+            assert [*await outdated(after(30), 9, tmdb_ids=[5, 2, 3, 3, 77, *IMPOSSIBLE_IDS])] == [three, two]
+            assert [*await outdated(after(30), 1, tmdb_ids=[2, 3])] == [three]
+            assert [*await outdated(after(30), 9, tmdb_ids=[])] == []
 
     async def test_facts_that_cannot_be_stored_are_invalid(self, storage: Storage) -> None:
         changes: list[dict[str, Any]] = [{"title": text} for text in IMPOSSIBLE_TEXTS]
@@ -262,6 +325,87 @@ class MoviesContract:
             for number, size in ((101, 100), (335, 30)):
                 with pytest.raises(NoSuchPage):
                     await uow.movies.list(MovieFilter(), PageRequest(number, size))
+            alike = await uow.movies.closest(MovieFilter(search="fillm"), PageRequest(334, 30))
+            assert (alike.total, len(alike.items)) == (10_000, 10)
+
+    @pytest.mark.parametrize(
+        ("search", "title"),
+        [
+            ("solarsi", "Solaris"),
+            ("SOLARSI", "Solaris"),
+            ("matrxi", "The Matrix"),
+            ("teh matrix", "The Matrix"),
+            ("the matrx", "The Matrix"),
+            ("interstelar", "Interstellar"),
+            ("interrstellar", "Interstellar"),
+            ("intarstellar", "Interstellar"),
+            ("Ämêlié", "Amélie"),
+            ("ameliie", "Amélie"),
+            ("2001 space odysey", "2001: A Space Odyssey"),
+            ("spiderman", "Spider-Man"),
+            ("Солярсис", "Солярис"),
+        ],
+    )
+    async def test_a_search_with_a_typing_error_finds_the_film(self, storage: Storage, search: str, title: str) -> None:
+        await remember(storage, *(facts(number, title=each) for number, each in enumerate(MISTAKABLE, 1)))
+        async with storage.reading() as uow:
+            found = await uow.movies.closest(MovieFilter(search=search), PageRequest())
+        assert found.items[0].facts.title == title
+
+    @pytest.mark.parametrize(
+        "search", ["xqzwvk", "the xqzwvk", "matrix xqzwvk", "solomon", "teh", "teh of", "%", "!?", "_", " ", ""]
+    )
+    async def test_a_search_for_nonsense_finds_nothing(self, storage: Storage, search: str) -> None:
+        await remember(storage, *(facts(number, title=each) for number, each in enumerate(MISTAKABLE, 1)))
+        async with storage.reading() as uow:
+            assert await uow.movies.closest(MovieFilter(search=search), PageRequest()) == Page((), 0, PageRequest())
+            with pytest.raises(NoSuchPage):
+                await uow.movies.closest(MovieFilter(search=search), PageRequest(2))
+
+    async def test_what_is_most_like_the_search_comes_first_and_of_equals_the_most_popular(
+        self, storage: Storage
+    ) -> None:
+        titles = {"Interview": 9.0, "Interstellar": 1.0, "Interstellar II": 2.0}
+        told = [facts(number, title=title, popularity=titles[title]) for number, title in enumerate(titles, 1)]
+        await remember(storage, *told)
+        for ordering in ORDERINGS:
+            async with storage.reading() as uow:
+                wanted = MovieFilter(search="interstelar", ordering=ordering)
+                found = await uow.movies.closest(wanted, PageRequest())
+            assert [movie.facts.title for movie in found.items] == ["Interstellar II", "Interstellar", "Interview"]
+
+    @pytest.mark.parametrize(
+        "narrowed",
+        [
+            {},
+            {"genres": (2, 3)},
+            {"genres": (2**40,)},
+            {"languages": ("de", "zh")},
+            {"release_year": 2000},
+            {"min_rating": 2.5, "max_rating": 5},
+            {"min_popularity": 3},
+            {"except_id": 2**70},
+            {"genres": (1,), "languages": ("en", "de"), "min_rating": 1.25},
+        ],
+    )
+    async def test_what_is_like_the_search_is_narrowed_and_cut_into_pages(
+        self, storage: Storage, narrowed: dict[str, Any]
+    ) -> None:
+        movies = await remember(storage, *(replace(one, title=f"Solaris {one.tmdb_id}") for one in motley(40)))
+        wanted = MovieFilter(search="solarsi", **narrowed)
+        found: list[Movie] = []
+        async with storage.reading() as uow:
+            page = await uow.movies.closest(wanted, PageRequest(1, 7))
+            for number in range(1, page.pages + 1):
+                page = await uow.movies.closest(wanted, PageRequest(number, 7))
+                assert page.request == PageRequest(number, 7)
+                found += page.items
+            for number in (page.pages + 1, 10**30):
+                with pytest.raises(NoSuchPage):
+                    await uow.movies.closest(wanted, PageRequest(number, 7))
+        assert page.total == len(found)
+        matching = filter(replace(wanted, search="").matches, movies)
+        assert sorted(found, key=lambda movie: movie.id) == sorted(matching, key=lambda movie: movie.id)
 
     async def test_marks_are_what_a_person_said_of_these_films(self, storage: Storage) -> None:
         ada, bob = await register(storage, "ada"), await register(storage, "bob")

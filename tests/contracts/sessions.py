@@ -160,3 +160,32 @@ class SessionsContract:
             for user_id in IMPOSSIBLE_IDS:
                 await uow.sessions.end_all(user_id, after(3))
         assert await ends() == [after(1), after(3), after(2), None]
+
+    async def test_sessions_whose_time_is_over_end_as_of_then_a_few_at_a_time(self, storage: Storage) -> None:
+        ada = await register(storage, "ada")
+        seconds = (50, 10, 60, 61, 20, 30)
+        sessions = [await sign_in(storage, ada, seconds=each) for each in seconds]
+
+        async def ends() -> list[object]:
+            async with storage.reading() as uow:
+                return [found.session.ended_at for each in sessions if (found := await uow.sessions.find(each.id))]
+
+        async with storage.autocommit() as uow:
+            await uow.sessions.end(sessions[-1].id, after(1))
+        for done in (2, 2, 0):
+            async with storage.autocommit() as uow:
+                assert await uow.sessions.end_expired(after(60), 2) == done
+            if done:
+                assert (await ends())[1] == after(10), "the longest over goes first"
+        assert await ends() == [after(50), after(10), after(60), None, after(20), after(1)]
+
+    async def test_of_many_who_end_expired_sessions_at_once_each_is_ended_by_one(self, storage: Storage) -> None:
+        ada = await register(storage, "ada")
+        for _ in range(12):
+            await sign_in(storage, ada, seconds=10)
+
+        async def end() -> int:
+            async with storage.autocommit() as uow:
+                return await uow.sessions.end_expired(after(10), 12)
+
+        assert sum(await asyncio.gather(*(end() for _ in range(5)))) == 12

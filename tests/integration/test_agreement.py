@@ -185,6 +185,19 @@ class Agreement(RuleBasedStateMachine):
         told = list(self.told.values())
         self.remember([replace(told[pick % len(told)], **change) for pick in picks], False)
 
+    @rule(movie=numbers)
+    def the_catalogue_drops(self, movie: int) -> None:
+        self.do(lambda uow, side: uow.movies.drop(self.id("Movie", movie, side), self.now))
+
+    @rule(hours=st.sampled_from([0, 1, 13]), most=st.integers(1, 4), picks=st.none() | st.lists(numbers, max_size=4))
+    def look_for_the_outdated(self, hours: int, most: int, picks: list[int] | None) -> None:
+        before = self.now - timedelta(hours=hours)
+        self.do(lambda uow, _: uow.movies.outdated(before, most, tmdb_ids=picks), reading=True)
+
+    @rule(most=st.integers(1, 3))
+    def end_what_is_over(self, most: int) -> None:
+        self.do(lambda uow, _: uow.sessions.end_expired(self.now, most))
+
     @rule(user=numbers, movie=numbers, keeps=st.booleans())
     def keep_or_drop(self, user: int, movie: int, keeps: bool) -> None:
         async def act(uow: UnitOfWork, side: int) -> object:
@@ -290,7 +303,7 @@ def test_both_storages_answer_alike_whatever_people_do(migrated_url: str) -> Non
         run_state_machine_as_test(
             lambda: Agreement(runner, emptied()),  # type: ignore[arg-type]  # it only calls what it is given
             settings=settings(
-                max_examples=70,
+                max_examples=40,
                 stateful_step_count=40,
                 deadline=None,
                 print_blob=True,

@@ -15,12 +15,14 @@ from functools import partial
 from pathlib import Path
 
 import httpx
+import pytest
 
+from tests import promises
 from tests.servers import PASSWORD, ROOT, Server, eventually, free_port, serving
 
 MEMORY = {"DATABASE_URL": "memory://", "SECRET_KEY": "k" * 32}
 NGINX = shutil.which("nginx", path="/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
-CLIENTS = 4
+CLIENTS = 2
 PAUSE = 0.05  # between the requests of one client, since servers also have to start meanwhile
 
 
@@ -78,6 +80,7 @@ class Load:
                 thread.join()
 
 
+@promises.sigterm
 def test_a_server_under_load_says_first_that_it_is_not_ready_and_serves_on(migrated_url: str, valkey_url: str) -> None:
     shared = {"DATABASE_URL": migrated_url, "REDIS_URL": valkey_url, "SECRET_KEY": "k" * 32, "DRAIN_SECONDS": "5"}
     with serving("--workers", "2", **shared) as server:
@@ -97,13 +100,6 @@ def test_a_server_under_load_says_first_that_it_is_not_ready_and_serves_on(migra
             client.close()
 
 
-def test_the_drain_lasts_as_long_as_it_is_set_to() -> None:
-    with serving(**MEMORY, DRAIN_SECONDS="1") as server:
-        told = time.monotonic()
-        assert server.end(signal.SIGTERM) == 0
-        assert time.monotonic() - told >= 1.0
-
-
 def test_a_person_at_a_terminal_does_not_wait_for_the_drain() -> None:
     with serving(**MEMORY, DRAIN_SECONDS="5") as server:
         assert server.end(signal.SIGINT, within=4.0) == 0
@@ -119,19 +115,26 @@ def test_a_worker_that_a_supervisor_tells_as_well_is_no_fault_during_the_drain()
         assert "Error" not in server.output
 
 
-def test_a_request_that_has_begun_is_answered_although_the_server_takes_no_more() -> None:
+@promises.sigterm
+def test_the_drain_lasts_as_long_as_it_is_set_to_and_what_has_begun_is_answered_when_the_server_takes_no_more() -> None:
     body = json.dumps({"username": "ripley", "email": "ripley@example.org", "password": PASSWORD}).encode()
     head = f"POST /api/auth/users/ HTTP/1.1\r\nHost: hub\r\nContent-Length: {len(body)}\r\nExpect: 100-continue\r\n"
-    with serving(**MEMORY) as server, socket.create_connection(("127.0.0.1", server.port), timeout=10.0) as link:
+    with (
+        serving(**MEMORY, DRAIN_SECONDS="1") as server,
+        socket.create_connection(("127.0.0.1", server.port), timeout=10.0) as link,
+    ):
         link.sendall(head.encode() + b"Content-Type: application/json\r\n\r\n")
         assert link.recv(1024).startswith(b"HTTP/1.1 100 "), "the request has begun"
+        told = time.monotonic()
         server.process.send_signal(signal.SIGTERM)
         eventually(lambda: not server.serving())
+        assert time.monotonic() - told >= 1.0
         link.sendall(body)
         assert link.recv(1024).startswith(b"HTTP/1.1 201 ")
         assert server.process.wait(10.0) == 0
 
 
+@promises.rolling_restart
 def test_a_rolling_restart_of_two_loses_no_request_of_those_who_ask_the_one_that_is_ready() -> None:
     def ask() -> httpx.Response:
         return get(next(server.url for server in list(fleet) if is_ready(server)))
@@ -186,6 +189,8 @@ def nginx_before(ports: list[int], binary: str, folder: Path) -> Iterator[str]:
 
 if NGINX is not None:  # nginx is no package of Python: where it is not installed there is no such test
 
+    @promises.rolling_nginx
+    @pytest.mark.slow
     def test_a_rolling_restart_of_two_behind_nginx_fails_no_request_that_may_be_repeated(server_folder: Path) -> None:
         assert NGINX is not None
         ports = [free_port(), free_port()]

@@ -7,6 +7,7 @@ import httpx
 import pytest
 import redis
 
+from tests import promises
 from tests.crowd import at_once, rows, statuses
 from tests.servers import PASSWORD, Server, bearer, eventually, moviehub, serving
 
@@ -75,6 +76,7 @@ def use_an_old_refresh_token(client: httpx.Client, tokens: dict[str, Any], _: di
     return httpx.Response(200)
 
 
+@promises.access_ends
 @pytest.mark.parametrize("end", [log_out, change_password, delete_account, deactivate, use_an_old_refresh_token])
 @pytest.mark.parametrize("turn", [1, -1])
 def test_access_ends_at_once_on_the_other_worker_too(
@@ -93,6 +95,7 @@ def test_access_ends_at_once_on_the_other_worker_too(
         assert client.post("/api/auth/token/verify/", json={"token": tokens["access"]}).status_code == 401
 
 
+@promises.access_ends
 def test_a_demotion_counts_at_once_on_both_workers(
     server: Server, each: tuple[httpx.Client, httpx.Client], superuser: dict[str, str]
 ) -> None:
@@ -105,6 +108,7 @@ def test_a_demotion_counts_at_once_on_both_workers(
         assert [client.get("/api/auth/audit/", headers=auth).status_code for client in (one, other)] == [403, 403]
 
 
+@promises.refresh_reuse
 async def test_a_reuse_ends_the_session_for_good_and_is_on_the_trail(server: Server, database: str) -> None:
     person = server.register("copied")
     tokens = server.sign_in("copied")
@@ -117,6 +121,7 @@ async def test_a_reuse_ends_the_session_for_good_and_is_on_the_trail(server: Ser
     assert server.http.get(ME, headers=bearer(other_session)).status_code == 200
 
 
+@promises.refresh_lost_reply
 async def test_of_twenty_refreshes_at_once_one_lineage_is_left_even_while_sessions_end(
     server: Server, database: str
 ) -> None:
@@ -132,6 +137,7 @@ async def test_of_twenty_refreshes_at_once_one_lineage_is_left_even_while_sessio
     assert await rows(database, "SELECT counter FROM sessions WHERE user_id = $1", person["id"]) == [(1,)]
 
 
+@promises.redis_forgets_access
 def test_nothing_that_ended_comes_back_to_life_when_redis_loses_everything(
     server: Server, each: tuple[httpx.Client, httpx.Client], superuser: dict[str, str], settings: dict[str, str]
 ) -> None:

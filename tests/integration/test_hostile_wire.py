@@ -7,7 +7,6 @@ And the hostile requests of the unit tests once more, on Postgres and Redis, whe
 import json
 import socket
 from collections.abc import AsyncIterator, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -15,6 +14,7 @@ import asyncpg
 import pytest
 
 from moviehub.entrypoints.bootstrap import in_memory
+from tests import promises
 from tests.api import api_over, memory_settings
 from tests.servers import Server, serving
 from tests.unit.test_hostile_bodies import (
@@ -35,6 +35,8 @@ from tests.unit.test_injection import (
     test_what_looks_like_a_pattern_or_a_statement_is_plain_text,
 )
 from tests.wire import Wire
+
+pytestmark = promises.hostile_input
 
 HOST = b"Host: hub.test\r\n"
 SIGN_IN = b"POST /api/auth/token/ HTTP/1.1\r\n" + HOST + b"Content-Type: application/json\r\n"
@@ -75,13 +77,6 @@ async def wire(migrated_url: str, valkey_url: str) -> AsyncIterator[Wire]:
 def server() -> Iterator[Server]:
     with serving(DATABASE_URL="memory://", SECRET_KEY="k" * 32) as server:
         yield server
-
-
-@pytest.fixture(scope="module", autouse=True)
-def unended(server: Server) -> Iterator[Future[list[int]]]:
-    """The answers to a head that does not end. It is begun before all else, so that its ten seconds cost no time."""
-    with ThreadPoolExecutor(1) as thread:
-        yield thread.submit(statuses, server, LIVE + b"X-Slow: ")
 
 
 def spoken(server: Server, *pieces: bytes) -> bytes:
@@ -279,10 +274,6 @@ def test_a_client_that_leaves_amid_its_body_harms_nobody(server: Server) -> None
         with socket.create_connection(("127.0.0.1", server.port)) as link:
             link.sendall(SIGN_IN + b"Content-Length: 31\r\n\r\n" + BODY[:10])
     assert statuses(server, LAST) == [200]
-
-
-def test_a_head_that_does_not_end_is_given_up(unended: Future[list[int]]) -> None:
-    assert unended.result(PATIENCE) in ([], [408])
 
 
 def test_after_all_of_this_nothing_has_broken(server: Server) -> None:

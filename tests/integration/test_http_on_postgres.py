@@ -10,8 +10,10 @@ import pytest
 
 from moviehub.adapters.memory.catalogue import MemoryCatalogue
 from moviehub.adapters.memory.clock import MemoryClock
+from moviehub.adapters.postgres.storage import PostgresStorage
 from moviehub.entrypoints.bootstrap import Container, running
 from moviehub.entrypoints.settings import UNLIMITED, Settings
+from tests import promises
 from tests.api import PASSWORD, Api, api_over, fields, film
 from tests.unit.test_http_accounts import (
     test_a_bio_and_a_picture_can_be_taken_away,
@@ -118,6 +120,8 @@ async def container(migrated_url: str, valkey_url: str) -> AsyncIterator[Contain
     container = Container(settings=settings)
     container.clock.override(MemoryClock())
     container.catalogue.override(MemoryCatalogue())
+    # Fifty who come at once are all to get a connection, however slow the machine is today.
+    container.storage.override(PostgresStorage(migrated_url, wait_timeout=20, command_timeout=20))
     async with AsyncExitStack() as stack:
         for port in (container.storage, container.redis, container.passwords):
             stack.push_async_callback(port().close)
@@ -135,6 +139,7 @@ async def statuses(*calls: Any) -> list[int]:
     return sorted(answer.status_code for answer in await asyncio.gather(*calls))
 
 
+@promises.fifty_at_once
 async def test_fifty_ratings_at_once_leave_one_that_was_sent(api: Api) -> None:
     (movie,), token = await api.knows(film(1)), await api.joined()
     path = f"/api/movies/{movie}/rate/"
@@ -156,6 +161,7 @@ async def test_fifty_changes_of_a_rating_at_once_lose_no_field(api: Api) -> None
     assert (rating["rating"], rating["review"]) == (9, "last")
 
 
+@promises.fifty_at_once
 async def test_fifty_people_who_rate_at_once_are_all_counted(api: Api) -> None:
     (movie,) = await api.knows(film(1))
     tokens = [await api.joined(f"user{n}") for n in range(50)]
@@ -166,6 +172,7 @@ async def test_fifty_people_who_rate_at_once_are_all_counted(api: Api) -> None:
     assert (detail["average_rating"], detail["ratings_count"]) == (5.5, 50)
 
 
+@promises.fifty_at_once
 async def test_fifty_favorites_at_once_leave_one(api: Api) -> None:
     (movie,), token = await api.knows(film(1)), await api.joined()
     path = f"/api/movies/{movie}/add_to_favorites/"
@@ -173,6 +180,7 @@ async def test_fifty_favorites_at_once_leave_one(api: Api) -> None:
     assert (await api.get("/api/movies/favorites/my_favorites/", token=token)).json()["count"] == 1
 
 
+@promises.fifty_at_once
 async def test_fifty_registrations_at_once_leave_one(api: Api) -> None:
     account = {"username": "alice", "email": "alice@example.org", "password": PASSWORD}
     answers = await asyncio.gather(*(api.post("/api/auth/users/", account) for _ in range(50)))
@@ -192,6 +200,7 @@ async def test_of_many_who_delete_an_account_at_once_one_does_and_the_others_hav
     assert set(changed) <= {200, 401}
 
 
+@promises.refresh_lost_reply
 async def test_fifty_refreshes_at_once_get_one_successor(api: Api) -> None:
     refresh = (await api.tokens())["refresh"]
     calls = (api.post("/api/auth/token/refresh/", {"refresh": refresh}) for _ in range(50))
@@ -200,6 +209,7 @@ async def test_fifty_refreshes_at_once_get_one_successor(api: Api) -> None:
     assert len({answer.json()["refresh"] for answer in answers}) == 1
 
 
+@promises.herd_cold
 async def test_fifty_readers_of_a_cold_page_cost_one_call_upstream(api: Api) -> None:
     api.catalogue.films = [film(n) for n in range(20)]
     assert await statuses(*(api.get("/api/movies/popular/") for _ in range(50))) == [200] * 50

@@ -7,6 +7,7 @@ import pytest
 import redis
 
 from moviehub.adapters.embedded import PrivateValkey
+from tests import promises
 from tests.crowd import at_once, statuses
 from tests.integration.conftest import _database
 from tests.servers import PASSWORD, Server, eventually, serving
@@ -47,6 +48,7 @@ def forgotten(_valkey: str) -> Callable[[], None]:
     return forget
 
 
+@promises.guessing
 async def test_of_many_attempts_at_once_exactly_the_quota_passes(server: Server) -> None:
     async def guess(client: httpx.AsyncClient, number: int) -> httpx.Response:
         body = {"username": f"nobody{number}", "password": "a guess"}
@@ -55,6 +57,7 @@ async def test_of_many_attempts_at_once_exactly_the_quota_passes(server: Server)
     assert statuses(await at_once(server, guess, 40)) == {401: ATTEMPTS, 429: 40 - ATTEMPTS}
 
 
+@promises.guessing
 async def test_of_many_attempts_at_one_name_from_everywhere_exactly_the_quota_passes(server: Server) -> None:
     async def guess(client: httpx.AsyncClient, number: int) -> httpx.Response:
         body = {"username": "Somebody" if number % 2 else "somebody", "password": "a guess"}
@@ -89,6 +92,7 @@ async def test_of_many_reads_at_once_each_worker_lets_a_twentieth_more_pass_at_m
     assert READS <= len(passed) <= READS + 2 * READS // 20
 
 
+@promises.redis_forgets_limits
 async def test_where_everything_is_forgotten_the_limits_start_at_zero(
     server: Server, forgotten: Callable[[], None]
 ) -> None:
@@ -102,6 +106,7 @@ async def test_where_everything_is_forgotten_the_limits_start_at_zero(
     assert statuses(await at_once(server, guess, 40))[401] in range(1, ATTEMPTS + 1)
 
 
+@promises.redis_away
 def test_without_redis_each_worker_counts_for_itself(migrated_url: str) -> None:
     with PrivateValkey() as valkey:
         pass  # its address is left, and nobody answers there

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 import pytest
 import redis
 
+from tests import promises
 from tests.crowd import rows
 from tests.servers import Server, free_port, moviehub, serving
 
@@ -99,6 +100,7 @@ def everything(told: Told) -> None:
     told("DELETE", "/api/auth/users/me/", {"password": MISTYPED}, again["access"])
 
 
+@promises.secrets_kept
 async def test_no_secret_is_in_logs_errors_metrics_or_redis(
     server: Server, settings: dict[str, str], migrated_url: str
 ) -> None:

@@ -19,6 +19,7 @@ from moviehub.adapters.postgres.migrations import __path__ as folder
 from moviehub.adapters.postgres.migrations import connected, current, downgrade, head, upgrade
 from moviehub.adapters.postgres.tables import metadata
 from moviehub.domain.errors import Unavailable
+from tests import promises
 
 TRIGRAMS = {"ix_movies_title_key_trigrams", "ix_users_trigrams"}
 MIGRATED_ALONE = {*TRIGRAMS, "audit.append_only", "refuse_to_change_audit"}
@@ -69,6 +70,7 @@ def revisions() -> list[str]:
     return [script.revision for script in ScriptDirectory(folder[0]).walk_revisions()][::-1]
 
 
+@promises.migrations_back
 def test_up_down_and_up_again_leaves_the_same_schema(database_url: str) -> None:
     assert catalog(database_url) == []
     upgrade(database_url)
@@ -80,6 +82,7 @@ def test_up_down_and_up_again_leaves_the_same_schema(database_url: str) -> None:
     assert {row[1] for row in migrated} > MIGRATED_ALONE
 
 
+@promises.migrations_back
 def test_every_single_step_can_be_taken_back(database_url: str) -> None:
     for before, after in pairwise(["base", *revisions()]):
         schema = catalog(database_url)
@@ -131,6 +134,7 @@ async def test_the_revision_is_told(database_url: str) -> None:
     assert await current(database_url) is None
 
 
+@promises.migrations_at_once
 def test_of_four_upgrades_at_once_one_works_and_the_others_wait(database_url: str) -> None:
     code = "import sys; from moviehub.adapters.postgres.migrations import upgrade; upgrade(sys.argv[1])"
     processes = [
@@ -165,6 +169,23 @@ def test_without_the_extension_there_is_no_index_and_no_failure(database_url: st
         downgrade(poor_url, "base")
     finally:
         on(database_url, drop)
+
+
+async def test_a_migration_gives_up_where_it_would_have_everybody_wait(database_url: str) -> None:
+    upgrade(database_url, "0003")
+    reader, other = await asyncpg.connect(database_url), await asyncpg.connect(database_url)
+    try:
+        await reader.execute("SET idle_in_transaction_session_timeout = '20s'")  # hours, to who waits behind it
+        async with reader.transaction():
+            await reader.execute("SELECT FROM movies")
+            with pytest.raises(Unavailable, match="lock timeout"):
+                await asyncio.to_thread(upgrade, database_url)
+        assert await current(database_url) == "0003"
+        await asyncio.to_thread(upgrade, database_url)
+        assert await other.fetchval("SELECT count(*) FROM movies WHERE dropped_at IS NULL") == 0
+    finally:
+        await reader.close()
+        await other.close()
 
 
 def test_migrating_leaves_logging_alone(database_url: str, caplog: pytest.LogCaptureFixture) -> None:

@@ -19,6 +19,7 @@ from moviehub.domain.users import User
 from moviehub.entrypoints.bootstrap import Container
 from moviehub.entrypoints.settings import UNLIMITED, Settings
 from moviehub.entrypoints.use_cases import use_cases
+from tests import promises
 from tests.contracts.storage import NOW, after, facts, rate, register, remember, sign_in
 from tests.integration.test_postgres_faults import blocked, read_name, write_name
 
@@ -80,6 +81,7 @@ async def deadlocks(storage: PostgresStorage, operator: asyncpg.Connection) -> i
     return met
 
 
+@promises.postgres_conflict
 async def test_a_write_that_a_deadlock_undid_is_done_again_and_kept_once(
     storage: PostgresStorage, operator: asyncpg.Connection
 ) -> None:
@@ -103,6 +105,7 @@ async def test_a_write_that_a_deadlock_undid_is_done_again_and_kept_once(
     assert await deadlocks(storage, operator) == 1
 
 
+@promises.postgres_conflict
 async def test_a_write_that_could_not_be_serialized_is_done_again(
     storage: PostgresStorage, operator: asyncpg.Connection
 ) -> None:
@@ -122,6 +125,7 @@ async def test_a_write_that_could_not_be_serialized_is_done_again(
     assert await operator.fetchval("SELECT counter FROM sessions WHERE ended_at IS NOT NULL") == 7
 
 
+@promises.postgres_conflict
 @pytest.mark.parametrize("code", ["40001", "40P01"])
 async def test_what_others_come_before_is_tried_three_times_and_no_more(
     storage: PostgresStorage, operator: asyncpg.Connection, code: str
@@ -137,6 +141,7 @@ async def test_what_others_come_before_is_tried_three_times_and_no_more(
     assert await tries(operator) == 6
 
 
+@promises.postgres_conflict
 async def test_a_read_that_others_come_before_is_done_again(
     storage: PostgresStorage, operator: asyncpg.Connection
 ) -> None:
@@ -148,6 +153,7 @@ async def test_a_read_that_others_come_before_is_done_again(
     assert await tries(operator) == 3
 
 
+@promises.postgres_conflict
 async def test_a_statement_among_others_is_not_done_again_and_nothing_of_them_is_kept(
     storage: PostgresStorage, operator: asyncpg.Connection
 ) -> None:
@@ -200,6 +206,7 @@ async def test_deleting_an_account_while_its_sessions_are_ended_is_no_deadlock(
     assert await deadlocks(storage, operator) == 0
 
 
+@promises.postgres_conflict
 async def test_people_who_do_everything_at_once_never_deadlock(
     storage: PostgresStorage, cases: dict[str, Any], operator: asyncpg.Connection
 ) -> None:

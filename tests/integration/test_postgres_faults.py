@@ -20,6 +20,7 @@ from moviehub.domain.movies import MovieNotFound
 from moviehub.domain.users import User
 from moviehub.entrypoints.bootstrap import running
 from moviehub.entrypoints.settings import Settings
+from tests import promises
 from tests.contracts.storage import NOW, detail, facts, new_user, rate, register, remember, sign_in
 
 
@@ -83,6 +84,7 @@ async def test_a_database_that_is_down_is_unavailable_at_once_and_keeps_no_stora
     await storage.close()
 
 
+@promises.postgres_hangs
 async def test_a_database_that_never_answers_is_unavailable_in_time_for_all_who_ask(silent_url: str) -> None:
     storage = PostgresStorage(silent_url, connect_timeout=0.3)
     started = time.monotonic()
@@ -109,6 +111,7 @@ async def test_a_closed_storage_is_unavailable(migrated_url: str) -> None:
             await storage.ping()
 
 
+@promises.postgres_hangs
 async def test_a_statement_that_takes_too_long_is_unavailable_and_leaves_nothing_behind(
     migrated_url: str, operator: asyncpg.Connection
 ) -> None:
@@ -126,6 +129,7 @@ async def test_a_statement_that_takes_too_long_is_unavailable_and_leaves_nothing
     await storage.close()
 
 
+@promises.pool_exhausted
 async def test_when_every_connection_is_lent_the_wait_has_an_end(migrated_url: str) -> None:
     storage = PostgresStorage(migrated_url, max_size=1, wait_timeout=0.1)
     async with storage.transaction() as uow:
@@ -136,6 +140,7 @@ async def test_when_every_connection_is_lent_the_wait_has_an_end(migrated_url: s
     await storage.close()
 
 
+@promises.postgres_drops
 async def test_connections_that_were_dropped_while_idle_are_replaced_unnoticed(
     storage: PostgresStorage, operator: asyncpg.Connection
 ) -> None:
@@ -148,6 +153,7 @@ async def test_connections_that_were_dropped_while_idle_are_replaced_unnoticed(
         assert await read_name(storage, user) == name
 
 
+@promises.postgres_drops
 async def test_a_read_whose_connection_is_dropped_is_done_again(
     storage: PostgresStorage, operator: asyncpg.Connection
 ) -> None:
@@ -159,6 +165,7 @@ async def test_a_read_whose_connection_is_dropped_is_done_again(
     assert await reading == ""
 
 
+@promises.postgres_drops
 async def test_a_write_whose_connection_is_dropped_is_not_done_again(
     storage: PostgresStorage, operator: asyncpg.Connection
 ) -> None:
@@ -174,6 +181,7 @@ async def test_a_write_whose_connection_is_dropped_is_not_done_again(
     assert await read_name(storage, user) == "kept"
 
 
+@promises.postgres_drops
 async def test_a_single_write_whose_connection_is_dropped_is_not_done_again(
     storage: PostgresStorage, operator: asyncpg.Connection
 ) -> None:
@@ -202,6 +210,7 @@ async def test_a_film_that_somebody_else_keeps_at_the_same_moment_comes_back_as_
     assert ours.id != theirs.id
 
 
+@promises.client_gone
 async def test_callers_who_go_away_in_the_middle_of_a_statement_leave_no_lock_and_no_transaction(
     storage: PostgresStorage, operator: asyncpg.Connection
 ) -> None:
@@ -237,6 +246,7 @@ async def test_callers_who_go_away_in_the_middle_of_a_statement_leave_no_lock_an
     assert left == 0
 
 
+@promises.client_gone
 async def test_a_caller_of_a_shared_read_who_goes_away_harms_nobody(
     storage: PostgresStorage, operator: asyncpg.Connection
 ) -> None:
@@ -267,6 +277,7 @@ async def test_a_failure_that_somebody_caught_inside_is_not_passed_over_in_silen
     assert await read_name(storage, user) == ""
 
 
+@promises.postgres_read_only
 async def test_a_database_that_only_reads_can_still_be_read(
     storage: PostgresStorage, operator: asyncpg.Connection
 ) -> None:
@@ -280,6 +291,7 @@ async def test_a_database_that_only_reads_can_still_be_read(
         await rate(storage, user, movie, 5)
 
 
+@promises.migrations_ahead
 async def test_reads_go_on_when_a_column_becomes_another_kind_of_text(
     storage: PostgresStorage, operator: asyncpg.Connection
 ) -> None:
@@ -298,6 +310,7 @@ async def warnings_of(url: str, **more: Any) -> list[Any]:
     return logs
 
 
+@promises.pool_arithmetic
 async def test_more_connections_than_there_can_be_are_warned_of_once_and_harm_nothing(
     migrated_url: str, operator: asyncpg.Connection
 ) -> None:
@@ -316,6 +329,7 @@ async def test_more_connections_than_there_can_be_are_warned_of_once_and_harm_no
     assert [entry["wanted"] for entry in logs] == [600]
 
 
+@promises.pool_arithmetic
 async def test_the_limits_of_the_database_and_the_role_count_too(
     migrated_url: str, operator: asyncpg.Connection
 ) -> None:

@@ -11,6 +11,7 @@ import pytest
 from moviehub.adapters.postgres.favorites import PostgresFavorites
 from moviehub.adapters.postgres.migrations import head
 from moviehub.adapters.postgres.movies import Counts, PostgresMovies
+from moviehub.adapters.postgres.movies_sql import closest_statement
 from moviehub.adapters.postgres.pool import Pool
 from moviehub.adapters.postgres.ratings import PostgresRatings
 from moviehub.adapters.postgres.sessions import PostgresSessions
@@ -18,7 +19,7 @@ from moviehub.adapters.postgres.statements import Row, Runs, Statement
 from moviehub.adapters.postgres.storage import PostgresStorage
 from moviehub.application.storage import Storage
 from moviehub.domain.movies import MovieFilter
-from moviehub.domain.pages import PageRequest
+from moviehub.domain.pages import Page, PageRequest
 from moviehub.domain.ratings import Opinion, Score
 from moviehub.domain.users import Taken
 from tests.contracts.favorites import FavoritesContract
@@ -216,6 +217,9 @@ async def test_what_is_read_and_rated_costs_the_same_statements_whatever_the_siz
     assert await cost(lambda run: films(run).list(MovieFilter(), page)) == 2
     assert await cost(lambda run: films(run).list(MovieFilter(), last)) == 1
     assert await cost(lambda run: films(run).list(MovieFilter(search="nothing"), page)) == 1
+    assert await cost(lambda run: films(run).closest(MovieFilter(search="flim"), page)) == 2
+    assert await cost(lambda run: films(run).outdated(after(1), size)) == 1
+    assert await cost(lambda run: films(run).outdated(after(1), size, tmdb_ids=range(size))) == 1
     assert await cost(lambda run: PostgresFavorites(run).list(user.id, page)) == 1
     assert await cost(lambda run: PostgresRatings(run, locking=False).list(user.id, page)) == 1
     assert await cost(lambda run: PostgresRatings(run, locking=False).reviews(ids[0], page)) == 1
@@ -228,3 +232,43 @@ async def test_what_is_read_and_rated_costs_the_same_statements_whatever_the_siz
         await films(counted).remember([facts(number, title="New") for number in range(1, size + 9)], after(1))
         assert counted.count == 2
     await pool.close()
+
+
+async def test_where_titles_cannot_be_compared_none_is_like_another(
+    storage: Storage, operator: asyncpg.Connection
+) -> None:
+    await remember(storage, facts(1, title="Solaris"))
+    await operator.execute("DROP EXTENSION pg_trgm CASCADE")
+    async with storage.reading() as uow:
+        assert await uow.movies.closest(MovieFilter(search="solarsi"), PageRequest()) == Page((), 0, PageRequest())
+        assert (await uow.movies.list(MovieFilter(search="solar"), PageRequest())).total == 1
+
+
+async def test_titles_are_compared_by_an_index_and_the_connection_is_left_as_it_was(
+    migrated_url: str, operator: asyncpg.Connection
+) -> None:
+    statement = closest_statement(frozenset())
+    values = {"sought": "the solarsi", "words": ["solarsi"], "longest": "solarsi", "size": 10, "skipped": 0}
+    await operator.execute("SET enable_seqscan = off")  # of no films it would rather read all
+    plan = await operator.fetch("EXPLAIN " + statement.sql, *statement.arguments(values))
+    assert any("Bitmap Index Scan on ix_movies_title_key_trigrams" in row[0] for row in plan)
+    storage = PostgresStorage(migrated_url, max_size=1, **PATIENT)
+    await remember(storage, facts(1, title="Solaris"), facts(2, title="Solar Storm"))
+    setting = Statement("SELECT current_setting('pg_trgm.word_similarity_threshold', true) AS least", reads=True)
+    async with storage.reading() as uow:
+        assert (await uow.movies.closest(MovieFilter(search="the solarsi"), PageRequest())).total == 2
+    assert [row["least"] for row in await storage.pool.rows(setting)] == ["0.6"]
+    await storage.close()
+
+
+async def test_sessions_that_somebody_else_is_at_are_left_for_the_next_time(
+    storage: Storage, operator: asyncpg.Connection
+) -> None:
+    user = await register(storage, "ada")
+    sessions = [await sign_in(storage, user, seconds=10) for _ in range(3)]
+    async with operator.transaction():
+        await operator.execute("SELECT FROM sessions WHERE id = $1 FOR UPDATE", sessions[0].id)
+        async with storage.autocommit() as uow, asyncio.timeout(10):
+            assert await uow.sessions.end_expired(after(10), 2) == 2
+    async with storage.autocommit() as uow:
+        assert await uow.sessions.end_expired(after(10), 2) == 1

@@ -22,6 +22,7 @@ from moviehub.application.ports import Cached
 from moviehub.domain.errors import Unavailable
 from moviehub.domain.limits import Limit
 from moviehub.domain.movies import MovieFacts
+from tests import promises
 from tests.contracts.cache import FACTS
 
 Open = Callable[..., RedisCache]
@@ -40,8 +41,8 @@ async def opened(clock: MemoryClock) -> AsyncIterator[Open]:
     """Opens caches and closes them after the test."""
     connections: list[Connection] = []
 
-    def opened(url: str, *, local_for: float) -> RedisCache:
-        connections.append(Connection(url))
+    def opened(url: str, *, local_for: float, timeout: float = 0.2) -> RedisCache:
+        connections.append(Connection(url, timeout=timeout))
         return RedisCache(connections[-1], prefix="test:", clock=clock, local_for=local_for)
 
     yield opened
@@ -147,6 +148,7 @@ async def reached(cache: RedisCache) -> None:
                 await asyncio.sleep(0.02)
 
 
+@promises.redis_away
 async def test_where_nobody_listens_nothing_fails_and_nothing_takes_long(
     opened: Open, free_port: int, clock: MemoryClock
 ) -> None:
@@ -163,6 +165,7 @@ async def test_where_nobody_listens_nothing_fails_and_nothing_takes_long(
     assert [log["event"] for log in logs] == ["redis_failed", "redis_skipped"]
 
 
+@promises.redis_hangs
 async def test_where_somebody_listens_and_never_answers_all_of_redis_takes_half_a_second(
     opened: Open, clock: MemoryClock
 ) -> None:
@@ -201,6 +204,7 @@ async def test_a_flush_that_cannot_reach_redis_says_so_and_forgets_its_own(
     assert await cache.find("facts", MovieFacts) is None
 
 
+@promises.redis_back
 async def test_when_redis_comes_back_it_is_used_again_within_two_seconds(
     opened: Open, valkey_url: str, free_port: int, clock: MemoryClock
 ) -> None:
@@ -217,24 +221,25 @@ async def test_when_redis_comes_back_it_is_used_again_within_two_seconds(
     assert [log["event"] for log in logs] == ["redis_failed", "redis_skipped", "redis_is_back"]
 
 
+@promises.redis_reply_lost
 async def test_a_read_is_tried_twice_and_a_write_once(opened: Open, clock: MemoryClock) -> None:
     seen: list[bytes] = []
 
     async def drop(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Greets, takes a command and hangs up without a reply."""
         while data := await reader.read(65_536):
-            for command in (b"$3\r\nGET", b"$3\r\nSET\r"):
-                if command in data:
-                    seen.append(command[4:7])
+            for command in (b"MGET", b"SET"):
+                if b"\r\n" + command + b"\r\n" in data:
+                    seen.append(command)
                     return
             writer.write(b"+OK\r\n" * data.count(b"SETINFO"))
 
     async with serving(drop) as url:
-        cache = opened(url, local_for=0)
+        cache = opened(url, local_for=0, timeout=5)
         await cache.keep("facts", facts_for(clock))
         assert seen == [b"SET"]
         assert await cache.find("nothing", MovieFacts) is None
-        assert seen == [b"SET", b"GET", b"GET"]
+        assert seen == [b"SET", b"MGET", b"MGET"]
 
 
 async def passed(limiter: Limiter, many: int) -> int:
@@ -249,6 +254,7 @@ async def counted(url: str, total: int) -> None:
             await asyncio.sleep(0.01)
 
 
+@promises.redis_away
 async def test_where_nobody_listens_each_process_lets_exactly_the_quota_pass_at_once(
     limiting: OpenLimiter, free_port: int
 ) -> None:
@@ -259,6 +265,7 @@ async def test_where_nobody_listens_each_process_lets_exactly_the_quota_pass_at_
     assert time.perf_counter() - started < 0.5
 
 
+@promises.redis_hangs
 async def test_where_somebody_listens_and_never_answers_limits_cost_a_request_one_wait(limiting: OpenLimiter) -> None:
     async with serving(hang) as url:
         limiter = limiting(url)
@@ -272,6 +279,7 @@ async def test_where_somebody_listens_and_never_answers_limits_cost_a_request_on
             await asyncio.sleep(0.01)
 
 
+@promises.redis_back
 async def test_when_redis_comes_back_it_is_told_and_limits_are_shared_within_two_seconds(
     limiting: OpenLimiter, valkey_url: str, free_port: int
 ) -> None:
@@ -283,6 +291,7 @@ async def test_when_redis_comes_back_it_is_told_and_limits_are_shared_within_two
         assert await passed(ours, 5) + await passed(theirs, 5) == 1
 
 
+@promises.redis_reply_lost
 async def test_an_answer_that_is_lost_after_redis_counted_counts_once(limiting: OpenLimiter, valkey_url: str) -> None:
     answering = asyncio.Event()
     answering.set()

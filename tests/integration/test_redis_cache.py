@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -15,6 +16,7 @@ from moviehub.adapters.redis.connection import Connection
 from moviehub.application.ports import Cached
 from moviehub.domain.listings import ListedPage
 from moviehub.domain.movies import MovieFacts
+from tests import promises
 from tests.contracts.cache import FACTS, CacheContract, listed
 
 PREFIX = "test:1:en-US::"
@@ -28,10 +30,10 @@ def clock() -> MemoryClock:
 
 @pytest.fixture
 async def opened(clock: MemoryClock) -> AsyncIterator[Open]:
-    """Opens caches and closes them after the test."""
+    """Opens caches, patient ones, and closes them after the test."""
     connections: list[Connection] = []
 
-    def opened(url: str, *, prefix: str = PREFIX, local_for: float = 1.0, timeout: float = 0.2) -> RedisCache:
+    def opened(url: str, *, prefix: str = PREFIX, local_for: float = 1.0, timeout: float = 5) -> RedisCache:
         connections.append(Connection(url, timeout=timeout))
         return RedisCache(connections[-1], prefix=prefix, clock=clock, local_for=local_for)
 
@@ -83,6 +85,32 @@ async def test_one_worker_finds_what_another_kept(opened: Open, valkey_url: str,
     assert await theirs.find("page", ListedPage) == entry
 
 
+async def test_an_entry_whose_time_is_over_does_not_hide_what_another_worker_kept_since(
+    opened: Open, valkey_url: str, clock: MemoryClock
+) -> None:
+    ours, theirs = opened(valkey_url, local_for=60), opened(valkey_url)
+    await theirs.keep("facts", facts_for(clock, seconds=60))
+    assert await ours.find("facts", MovieFacts) is not None
+    await theirs.keep("facts", facts_for(clock, seconds=90))
+    clock.advance(seconds=60)
+    assert await ours.find("facts", MovieFacts) is not None
+
+
+async def test_an_old_entry_does_not_hide_what_another_worker_kept_since(
+    opened: Open, valkey_url: str, clock: MemoryClock
+) -> None:
+    def kept_now() -> Cached[MovieFacts]:
+        now = clock.now()
+        return replace(facts_for(clock, seconds=3_600), fresh_until=now + timedelta(seconds=60))
+
+    ours, theirs = opened(valkey_url, local_for=60), opened(valkey_url)
+    await theirs.keep("facts", kept_now())
+    assert await ours.find("facts", MovieFacts) == kept_now()
+    clock.advance(seconds=60)
+    await theirs.keep("facts", kept_now())
+    assert await ours.find("facts", MovieFacts) == kept_now()
+
+
 async def test_a_hot_entry_costs_no_round_trip(
     opened: Open, valkey_url: str, clock: MemoryClock, server: "redis.Redis"
 ) -> None:
@@ -92,7 +120,22 @@ async def test_a_hot_entry_costs_no_round_trip(
     for _ in range(50):
         assert await cache.find("facts", MovieFacts) is not None
     stats: Any = server.info("commandstats")
-    assert stats["cmdstat_get"]["calls"] == 1
+    assert stats["cmdstat_mget"]["calls"] == 1
+
+
+async def test_entries_wanted_at_once_share_round_trips(
+    opened: Open, valkey_url: str, clock: MemoryClock, server: "redis.Redis"
+) -> None:
+    writer = opened(valkey_url)
+    for number in range(50):
+        await writer.keep(str(number), facts_for(clock))
+    cache = opened(valkey_url, local_for=0)
+    server.config_resetstat()
+    wanted = [*map(str, range(50)), "nothing", "0"]
+    found = await asyncio.gather(*(cache.find(key, MovieFacts) for key in wanted))
+    assert [key for key, entry in zip(wanted, found, strict=True) if entry is None] == ["nothing"]
+    stats: Any = server.info("commandstats")
+    assert stats["cmdstat_mget"]["calls"] == 1
 
 
 async def test_the_local_layer_forgets_soon_and_is_small(
@@ -159,17 +202,33 @@ async def test_a_flush_by_one_worker_is_soon_seen_by_all(opened: Open, valkey_ur
     await forgotten(theirs, "facts")
 
 
+async def test_a_flush_has_more_patience_than_a_request(
+    opened: Open, valkey_url: str, clock: MemoryClock, server: "redis.Redis"
+) -> None:
+    cache = opened(valkey_url, timeout=0.2)
+    server.set(PREFIX + "facts", "ours")
+    server.client_pause(5_000, all=False)
+    flush = asyncio.ensure_future(cache.flush())
+    for number in range(2):
+        await cache.keep(str(number), facts_for(clock))  # in vain, until its time is over
+    assert not flush.done()
+    server.client_unpause()
+    await flush
+    assert not server.exists(PREFIX + "facts")
+
+
 async def test_hundreds_at_once_are_all_answered(opened: Open, valkey_url: str, clock: MemoryClock) -> None:
-    writer, reader = opened(valkey_url, timeout=5), opened(valkey_url, timeout=5)
+    writer, reader = opened(valkey_url), opened(valkey_url)
     await asyncio.gather(*(writer.keep(str(n), facts_for(clock, number=n + 1)) for n in range(300)))
     found = await asyncio.gather(*(reader.find(str(n), MovieFacts) for n in range(300)))
     assert [entry.value.tmdb_id for entry in found if entry] == list(range(1, 301))
 
 
+@promises.client_gone
 async def test_who_goes_away_does_not_mix_up_the_answers_of_others(
     opened: Open, valkey_url: str, clock: MemoryClock
 ) -> None:
-    cache = opened(valkey_url, local_for=0, timeout=5)
+    cache = opened(valkey_url, local_for=0)
     for number in range(20):
         await cache.keep(str(number), facts_for(clock, number=number + 1))
     for steps in range(30):

@@ -16,6 +16,7 @@ from moviehub.adapters.system.clock import SystemClock
 from moviehub.application.limits import AdmitAttempt, Limiter, Limits
 from moviehub.application.ports import Addition, Counters
 from moviehub.domain.limits import Limit, Standing
+from tests import promises
 from tests.contracts.counters import CountersContract, PassTime, add
 
 TEN = Limit("ten", 10, 60)
@@ -219,6 +220,7 @@ async def test_a_window_ends_in_all_processes_with_its_time(opened: Open) -> Non
     assert refused > 5
 
 
+@promises.redis_forgets_limits
 async def test_limits_begin_at_nothing_when_redis_lost_everything(opened: Open, server: "redis.Redis") -> None:
     ours, theirs = opened(), opened()
     assert passed(await takes(ours, 5) + await takes(theirs, 4)) == 9

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from moviehub import __version__
+from tests import promises
 from tests.servers import (
     MOVIEHUB,
     Server,
@@ -66,6 +67,14 @@ def held() -> Iterator[Future[int]]:
         link.sendall(b"Content-Length: 100\r\n\r\n{")
         idle.get("/health/live")
         yield thread.submit(server.end, signal.SIGTERM, within=10.0)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def unended(in_memory: Server) -> Iterator[socket.socket]:
+    """A connection with a head that does not end; begun before all else, too."""
+    with socket.create_connection(("127.0.0.1", in_memory.port), timeout=15.0) as link:
+        link.sendall(b"GET /health/live HTTP/1.1\r\nHost: hub\r\nX-Slow: ")
+        yield link
 
 
 def one_line(done: "subprocess.CompletedProcess[str]", code: int) -> str:
@@ -210,6 +219,7 @@ def is_open(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
+@promises.postgres_late
 def test_a_database_that_is_down_at_the_start_is_waited_for(migrated_url: str) -> None:
     there, door = urlsplit(migrated_url), free_port()
     url = there._replace(netloc=there.netloc.replace(f":{there.port}", f":{door}")).geturl()
@@ -234,10 +244,19 @@ def test_a_database_that_is_down_at_the_start_is_waited_for(migrated_url: str) -
                 opened.kill()
 
 
+@promises.sigterm
 def test_a_client_in_the_middle_of_a_request_does_not_hold_the_end_for_longer_than_ten_seconds(
     held: Future[int],
 ) -> None:
     assert held.result() == 0
+
+
+def test_a_head_that_does_not_end_is_given_up(unended: socket.socket) -> None:
+    said = b""
+    with suppress(ConnectionResetError):
+        while more := unended.recv(65_536):
+            said += more
+    assert not said or said.startswith(b"HTTP/1.1 408 ")
 
 
 def test_the_command_is_the_one_that_is_installed() -> None:

@@ -5,16 +5,19 @@ import json
 import sys
 import urllib.request
 from collections.abc import AsyncIterator
+from datetime import date
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from structlog.testing import capture_logs
 
+from moviehub.adapters.memory.budget import MemoryBudget
 from moviehub.adapters.tmdb.catalogue import TmdbCatalogue
 from moviehub.domain.errors import Unavailable
 from moviehub.domain.listings import CataloguePage, Popular, Recommended, Search, TopRated, Trending
 from moviehub.domain.movies import MovieNotFound
 from tests.contracts.catalogue import CatalogueContract
+from tests.tmdb_answers import CHANGED_EVERY, FILMS
 from tests.tmdb_stand_in import KEY, TOKEN, StandIn
 
 FILM = 1_700_000
@@ -28,7 +31,7 @@ async def tmdb() -> AsyncIterator[StandIn]:
 
 @pytest.fixture
 async def catalogue(tmdb: StandIn) -> AsyncIterator[TmdbCatalogue]:
-    catalogue = TmdbCatalogue(url=tmdb.url, token=TOKEN)
+    catalogue = TmdbCatalogue(url=tmdb.url, token=TOKEN, budget=MemoryBudget(1_000, 20))
     yield catalogue
     await catalogue.close()
 
@@ -48,7 +51,7 @@ async def test_a_v4_token_goes_in_the_header_alone(tmdb: StandIn, catalogue: Tmd
 
 
 async def test_a_v3_key_goes_in_the_query_alone(tmdb: StandIn) -> None:
-    catalogue = TmdbCatalogue(url=tmdb.url + "/", token=f" {KEY}\n")
+    catalogue = TmdbCatalogue(url=tmdb.url + "/", token=f" {KEY}\n", budget=MemoryBudget(1_000, 20))
     assert (await catalogue.page(Search(query="& ü=?#夜"))).total == 0
     await catalogue.close()
     assert params(tmdb.requests[-1])["api_key"] == KEY
@@ -59,12 +62,12 @@ async def test_a_v3_key_goes_in_the_query_alone(tmdb: StandIn) -> None:
 @pytest.mark.parametrize("token", ["a b", "a\nb", "schlüssel", "a\0"])
 def test_what_can_be_no_token_is_refused_at_once_and_not_told(token: str) -> None:
     with pytest.raises(ValueError, match="no token") as refused:
-        TmdbCatalogue(url="http://127.0.0.1", token=token)
+        TmdbCatalogue(url="http://127.0.0.1", token=token, budget=MemoryBudget(1_000, 20))
     assert token not in str(refused.value)
 
 
 async def test_every_question_has_its_route(tmdb: StandIn) -> None:
-    catalogue = TmdbCatalogue(url=tmdb.url, token=TOKEN, language="de-DE", region="AT")
+    catalogue = TmdbCatalogue(url=tmdb.url, token=TOKEN, language="de-DE", region="AT", budget=MemoryBudget(1_000, 20))
     every = {"language": "de-DE", "page": "3"}
     for listing, path, expected in (
         (Popular(page=3), "/3/movie/popular", every | {"region": "AT"}),
@@ -132,6 +135,17 @@ async def test_both_forms_of_not_found_are(catalogue: TmdbCatalogue) -> None:
             await catalogue.page(Recommended(tmdb_id=tmdb_id))
 
 
+async def test_what_changed_is_on_all_pages_of_the_feed(tmdb: StandIn, catalogue: TmdbCatalogue) -> None:
+    since, until = date(2026, 2, 28), date(2026, 3, 1)
+    days = {since.toordinal() % CHANGED_EVERY, until.toordinal() % CHANGED_EVERY}
+    changed = {FILM + number for number in range(FILMS) if number % CHANGED_EVERY in days}
+    assert await catalogue.changed(since, until) == changed
+    assert len(changed) == 500
+    assert {urlsplit(target).path for target in tmdb.requests} == {"/3/movie/changes"}
+    every = {"start_date": "2026-02-28", "end_date": "2026-03-01"}
+    assert list(map(params, tmdb.requests)) == [every | {"page": str(number)} for number in range(1, 6)]
+
+
 async def test_what_was_lost_is_logged_and_counted(catalogue: TmdbCatalogue) -> None:
     with capture_logs() as logs:
         await catalogue.page(Popular())
@@ -152,7 +166,7 @@ async def test_the_stand_in_is_a_process_too() -> None:
     try:
         url = (await asyncio.wait_for(process.stdout.readline(), 10)).decode().strip()
         control = url.removesuffix("/3") + "/_control/"
-        catalogue = TmdbCatalogue(url=url, token=TOKEN)
+        catalogue = TmdbCatalogue(url=url, token=TOKEN, budget=MemoryBudget(1_000, 20))
         assert (await catalogue.page(Popular())).facts
         await asyncio.to_thread(get, control + "fail?fault=500&times=1")
         with pytest.raises(Unavailable):

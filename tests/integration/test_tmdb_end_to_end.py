@@ -8,10 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
+from tests import promises
 from tests.servers import ROOT, Server, environment, eventually, serving
 from tests.tmdb_answers import FIRST_ID, title
 from tests.tmdb_stand_in import KEY, TOKEN, Fault
 
+WAITS = [Fault.HANG, Fault.DRIP, Fault.LIMIT, Fault.LIMIT_TOLD]
+"""Last the one whose wait is long, for nobody is there to wait for its end."""
 HUB = {"DATABASE_URL": "memory://", "SECRET_KEY": "k" * 32}
 
 
@@ -22,14 +25,19 @@ class Tmdb:
         self.url = url
         self._control = httpx.Client(base_url=f"{url.removesuffix('/3')}/_control/", verify=False, trust_env=False)
 
-    def fail(self, fault: Fault | None) -> None:
-        """Spoil every answer in this way from now on, or none."""
-        self._control.get("fail", params={"fault": fault.value if fault else ""})
+    def fail(self, fault: Fault | None, times: int = 0) -> None:
+        """Spoil so many answers in this way from now on, or every one, or none."""
+        self._control.get("fail", params={"fault": fault.value if fault else "", "times": times})
 
     def requests(self) -> list[str]:
         """What it was asked, from the start."""
         asked: list[str] = self._control.get("requests").json()["requests"]
         return asked
+
+    def times(self) -> list[float]:
+        """When it was asked each of these, by its own clock."""
+        times: list[float] = self._control.get("requests").json()["times"]
+        return times
 
     def close(self) -> None:
         self._control.close()
@@ -105,6 +113,7 @@ def test_what_was_asked_once_is_not_asked_again(hub: Server, tmdb: Tmdb) -> None
     assert len(tmdb.requests()) == asked
 
 
+@promises.tmdb_local
 def test_when_tmdb_is_out_the_hub_answers_from_the_films_it_has_met(hub: Server, tmdb: Tmdb) -> None:
     met = hub.http.get("/api/movies/popular/").json()["results"][0]
     tmdb.fail(Fault.BROKEN)
@@ -119,6 +128,7 @@ def test_when_tmdb_is_out_the_hub_answers_from_the_films_it_has_met(hub: Server,
     assert hub.http.get("/api/movies/top_rated/").json()["source"] == "tmdb", "what was local is not kept"
 
 
+@promises.tmdb_nothing
 def test_when_tmdb_is_out_and_the_hub_knows_nothing_it_says_so(empty_hub: Server, tmdb: Tmdb) -> None:
     tmdb.fail(Fault.BAD_KEY)
     for path in ("popular/", "search/?q=amber", "trending/", f"tmdb/{FIRST_ID}/"):
@@ -129,15 +139,26 @@ def test_when_tmdb_is_out_and_the_hub_knows_nothing_it_says_so(empty_hub: Server
     assert "tmdb_refuses_the_key" in empty_hub.output
 
 
-def test_no_fault_of_tmdb_is_more_than_a_503_and_none_shows_the_key(hub: Server, empty_hub: Server, tmdb: Tmdb) -> None:
+@promises.tmdb_nonsense
+@promises.tmdb_nothing
+@pytest.mark.parametrize(
+    "faults",
+    [
+        pytest.param([fault for fault in Fault if fault not in WAITS], id="at once"),
+        pytest.param(WAITS, id="after a wait", marks=pytest.mark.slow),
+    ],
+)
+def test_no_fault_of_tmdb_is_more_than_a_503_and_none_shows_the_key(
+    hub: Server, empty_hub: Server, tmdb: Tmdb, faults: list[Fault]
+) -> None:
     """A good answer between any two faults keeps the circuit closed; after a 429 that comes when the wait is over."""
 
     def well(server: Server, number: int) -> bool:
         return server.http.get(f"/api/movies/tmdb/{FIRST_ID + 7_000 + number}/").status_code == 200
 
     with ThreadPoolExecutor() as threads:
-        # Last the one whose wait is long, for nobody is there to wait for its end.
-        for number, fault in enumerate(sorted(Fault, key=lambda fault: fault is Fault.LIMIT_TOLD), 2):
+        for fault in faults:
+            number = [*Fault].index(fault) + 2
             tmdb.fail(None)
             for server in (hub, empty_hub):
                 eventually(lambda server=server, number=number: well(server, number))  # type: ignore[misc]

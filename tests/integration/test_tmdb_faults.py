@@ -4,26 +4,30 @@ import asyncio
 import logging
 import socket
 import time
-from collections.abc import AsyncIterator, Iterator
-from datetime import UTC, datetime, timedelta
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from datetime import UTC, date, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
 from structlog.testing import capture_logs
 
+from moviehub.adapters.memory.budget import MemoryBudget
 from moviehub.adapters.tmdb.catalogue import TmdbCatalogue
-from moviehub.adapters.tmdb.circuit import Circuit
+from moviehub.adapters.tmdb.circuit import Circuit, Failure
+from moviehub.application.ports import BACKGROUND, Budget
 from moviehub.domain.errors import Unavailable
 from moviehub.domain.listings import Popular, Recommended, Search
+from tests import promises
 from tests.tmdb_stand_in import KEY, TOKEN, Fault, StandIn, Watch
 
-DEADLINE = 0.5
+DEADLINE = 0.3
 WAITS = (Fault.HANG, Fault.DRIP)
 TRIED_AGAIN = (Fault.CLOSE, Fault.RESET, Fault.CUT, Fault.GATEWAY, Fault.OFFLINE)
 LONGEST_REFUSAL = 60
 """Seconds after which the circuit lets somebody look, whatever happened."""
 
 FILM = 1_700_000
+DAY = date(2026, 3, 1)
 
 
 @pytest.fixture
@@ -38,8 +42,13 @@ def watch() -> Watch:
 
 
 @pytest.fixture
-async def catalogue(tmdb: StandIn, watch: Watch) -> AsyncIterator[TmdbCatalogue]:
-    catalogue = TmdbCatalogue(url=tmdb.url, token=TOKEN, deadline=10, circuit=Circuit(monotonic=watch))
+def budget(watch: Watch) -> Budget:
+    return MemoryBudget(1_000, 20, monotonic=watch)
+
+
+@pytest.fixture
+async def catalogue(tmdb: StandIn, watch: Watch, budget: Budget) -> AsyncIterator[TmdbCatalogue]:
+    catalogue = TmdbCatalogue(url=tmdb.url, token=TOKEN, deadline=10, budget=budget, circuit=Circuit(monotonic=watch))
     yield catalogue
     await catalogue.close()
 
@@ -50,19 +59,28 @@ def fault(request: pytest.FixtureRequest) -> Fault:
 
 
 @pytest.fixture
-async def hasty(tmdb: StandIn, watch: Watch, fault: Fault) -> AsyncIterator[TmdbCatalogue]:
+async def hasty(tmdb: StandIn, watch: Watch, budget: Budget, fault: Fault) -> AsyncIterator[TmdbCatalogue]:
     """One that soon gives up where it would only wait."""
     deadline = DEADLINE if fault in WAITS else 10
-    catalogue = TmdbCatalogue(url=tmdb.url, token=TOKEN, deadline=deadline, circuit=Circuit(monotonic=watch))
+    catalogue = TmdbCatalogue(
+        url=tmdb.url, token=TOKEN, deadline=deadline, budget=budget, circuit=Circuit(monotonic=watch)
+    )
     yield catalogue
     await catalogue.close()
 
 
+@promises.tmdb_nonsense
 async def test_every_fault_is_unavailable_in_time_and_leaves_no_trace(
     tmdb: StandIn, hasty: TmdbCatalogue, watch: Watch, fault: Fault
 ) -> None:
     tmdb.fail(fault)
-    for ask in (lambda: hasty.page(Popular()), lambda: hasty.genres(), lambda: hasty.movie(FILM)):
+    questions: list[Callable[[], Awaitable[object]]] = [
+        lambda: hasty.page(Popular()),
+        lambda: hasty.genres(),
+        lambda: hasty.movie(FILM),
+        lambda: hasty.changed(DAY, DAY),
+    ]
+    for ask in questions:
         asked = len(tmdb.requests)
         started = time.perf_counter()
         with pytest.raises(Unavailable):
@@ -75,6 +93,7 @@ async def test_every_fault_is_unavailable_in_time_and_leaves_no_trace(
     assert await hasty.movie(FILM)
 
 
+@promises.tmdb_deadline
 async def test_only_what_may_be_gone_at_once_is_tried_a_second_time(
     tmdb: StandIn, hasty: TmdbCatalogue, fault: Fault
 ) -> None:
@@ -104,13 +123,16 @@ def everything_logged(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCa
         logging.getLogger(name).setLevel(level)
 
 
+@promises.tmdb_nonsense
 @pytest.mark.parametrize("token", [TOKEN, KEY], ids=["v4", "v3"])
 async def test_the_key_is_in_no_log_no_error_and_no_repr(
     tmdb: StandIn, everything_logged: pytest.LogCaptureFixture, token: str
 ) -> None:
     watch = Watch()
-    catalogue = TmdbCatalogue(url=tmdb.url, token=token, deadline=0.2, circuit=Circuit(monotonic=watch))
-    seen = [repr(catalogue), repr(vars(catalogue)), repr(vars(catalogue._client))]
+    budget = MemoryBudget(1_000, 20, monotonic=watch)
+    catalogue = TmdbCatalogue(url=tmdb.url, token=token, deadline=0.2, budget=budget, circuit=Circuit(monotonic=watch))
+    transport = catalogue._transport
+    seen = [repr(catalogue), repr(vars(catalogue)), repr(vars(transport)), repr(vars(transport._client))]
     with capture_logs() as logs:
         await catalogue.page(Popular())
         for fault in Fault:
@@ -156,7 +178,7 @@ async def test_a_refused_key_is_loud_every_time_and_tried_again(
 
 
 async def test_a_wrong_key_is_unavailable(tmdb: StandIn) -> None:
-    catalogue = TmdbCatalogue(url=tmdb.url, token="f" * 32)
+    catalogue = TmdbCatalogue(url=tmdb.url, token="f" * 32, budget=MemoryBudget(1_000, 20))
     with pytest.raises(Unavailable):
         await catalogue.page(Popular())
     await catalogue.close()
@@ -207,7 +229,7 @@ async def test_over_the_limit_without_a_word_the_wait_is_short(tmdb: StandIn, ca
 async def test_where_nobody_listens_is_unavailable_soon() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-    catalogue = TmdbCatalogue(url=f"http://127.0.0.1:{port}/3", token=TOKEN)
+    catalogue = TmdbCatalogue(url=f"http://127.0.0.1:{port}/3", token=TOKEN, budget=MemoryBudget(1_000, 20))
     started = time.perf_counter()
     with pytest.raises(Unavailable):
         await catalogue.movie(FILM)
@@ -224,6 +246,7 @@ async def test_many_at_once_share_twenty_connections_and_all_are_answered(
     assert tmdb.most_connections == 20
 
 
+@promises.client_gone
 async def test_who_goes_away_leaves_no_connection_taken(tmdb: StandIn, catalogue: TmdbCatalogue) -> None:
     tmdb.fail(Fault.HANG)
     asked = [asyncio.ensure_future(catalogue.movie(FILM + n)) for n in range(30)]
@@ -260,6 +283,7 @@ async def refused_at_once(catalogue: TmdbCatalogue, times: int = 1) -> int:
 OUT = [Fault.RESET, Fault.HANG, Fault.BROKEN, Fault.OFFLINE, Fault.BAD_KEY, Fault.HTML, Fault.HTML_404, Fault.BAD_GZIP]
 
 
+@promises.tmdb_circuit
 @pytest.mark.parametrize("fault", OUT, ids=lambda fault: fault.value)
 async def test_while_tmdb_is_out_all_are_answered_at_once_and_one_looks_whether_it_is_back(
     tmdb: StandIn, hasty: TmdbCatalogue, watch: Watch, fault: Fault
@@ -291,11 +315,15 @@ async def test_while_tmdb_is_out_all_are_answered_at_once_and_one_looks_whether_
     assert len(await asyncio.gather(*(hasty.movie(FILM + n) for n in range(20)))) == 20
 
 
+@promises.tmdb_circuit
 async def test_where_nobody_listens_is_soon_not_asked_any_more() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     watch = Watch()
-    catalogue = TmdbCatalogue(url=f"http://127.0.0.1:{port}/3", token=TOKEN, circuit=Circuit(monotonic=watch))
+    budget = MemoryBudget(1_000, 20, monotonic=watch)
+    catalogue = TmdbCatalogue(
+        url=f"http://127.0.0.1:{port}/3", token=TOKEN, budget=budget, circuit=Circuit(monotonic=watch)
+    )
     await asyncio.gather(*(catalogue.movie(FILM + n) for n in range(5)), return_exceptions=True)
     await refused_at_once(catalogue, 20)
     async with StandIn(port) as tmdb:
@@ -379,3 +407,67 @@ async def test_answers_that_are_no_films_are_answers(tmdb: StandIn, catalogue: T
             await catalogue.page(Popular())
     assert len(tmdb.requests) == 10
     await catalogue.ping()
+
+
+@pytest.fixture
+async def narrow(tmdb: StandIn, watch: Watch) -> AsyncIterator[TmdbCatalogue]:
+    """One whose budget is a question a second."""
+    catalogue = TmdbCatalogue(url=tmdb.url, token=TOKEN, budget=MemoryBudget(1, 20), circuit=Circuit(monotonic=watch))
+    yield catalogue
+    await catalogue.close()
+
+
+async def test_a_question_without_a_place_is_refused_at_once_and_is_no_outage(
+    tmdb: StandIn, narrow: TmdbCatalogue
+) -> None:
+    assert await narrow.movie(FILM)
+    waiting = asyncio.create_task(narrow.movie(FILM))  # which has the next place, in little more than a second
+    await asyncio.sleep(0.05)
+    assert await refused_at_once(narrow) == 3
+    assert len(tmdb.requests) == 1
+    await narrow.ping()
+    assert await waiting
+
+
+async def test_what_nobody_waits_for_waits_longer_for_its_place(narrow: TmdbCatalogue) -> None:
+    assert await narrow.movie(FILM)
+    BACKGROUND.set(True)
+    assert await narrow.movie(FILM)
+
+
+@pytest.mark.parametrize(
+    ("rate", "connections", "tries"), [(1_000, 1, 2), (1, 20, 1)], ids=["one connection", "one question a second"]
+)
+async def test_a_second_try_has_a_place_of_its_own(tmdb: StandIn, rate: int, connections: int, tries: int) -> None:
+    catalogue = TmdbCatalogue(url=tmdb.url, token=TOKEN, budget=MemoryBudget(rate, connections), deadline=0.9)
+    tmdb.fail(Fault.GATEWAY, times=1)
+    answers = await asyncio.gather(catalogue.movie(FILM), return_exceptions=True)
+    assert isinstance(answers[0], Failure) == (tries == 1)
+    assert len(tmdb.requests) == tries
+    await catalogue.close()
+
+
+async def test_over_the_limit_nobody_who_shares_the_budget_asks(
+    tmdb: StandIn, catalogue: TmdbCatalogue, budget: Budget, watch: Watch
+) -> None:
+    other = TmdbCatalogue(url=tmdb.url, token=TOKEN, budget=budget)
+    tmdb.fail(Fault.LIMIT_TOLD, times=1)
+    with pytest.raises(Unavailable):
+        await catalogue.movie(FILM)
+    assert await refused_at_once(other, 20) == 7
+    watch.time += 6.9
+    assert await refused_at_once(other) == 1
+    assert len(tmdb.requests) == 1
+    watch.time += 0.2
+    assert await other.movie(FILM)
+    await other.close()
+
+
+async def test_second_tries_are_few_when_many_are_needed(tmdb: StandIn, catalogue: TmdbCatalogue) -> None:
+    for number in range(11):  # the ten that there are at the start, and what these questions pay for
+        tmdb.fail(Fault.OFFLINE, times=1)
+        assert await catalogue.movie(FILM + number)
+    tmdb.fail(Fault.OFFLINE, times=1)
+    with pytest.raises(Unavailable):
+        await catalogue.movie(FILM)
+    assert len(tmdb.requests) == 11 * 2 + 1

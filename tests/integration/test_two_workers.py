@@ -4,13 +4,16 @@ import asyncio
 import os
 import re
 import signal
+import time
 from collections.abc import Iterator
 
 import httpx
 import pytest
 import redis
 
+from tests import promises
 from tests.crowd import MANY, at_once, rows, statuses
+from tests.reliability import Measured
 from tests.servers import PASSWORD, PATIENCE, Server, bearer, ends, eventually, moviehub, serving
 
 SECONDS = "moviehub_http_request_seconds_count"
@@ -50,6 +53,7 @@ def film(server: Server) -> int:
     return number
 
 
+@promises.fifty_at_once
 async def test_fifty_ratings_of_one_film_by_one_person_are_one(server: Server, database: str, film: int) -> None:
     person = server.register("rater")
     auth = bearer(server.sign_in("rater"))
@@ -64,6 +68,7 @@ async def test_fifty_ratings_of_one_film_by_one_person_are_one(server: Server, d
     assert score == int(review.removeprefix("review ")) % 10 + 1
 
 
+@promises.fifty_at_once
 async def test_fifty_favorites_of_one_film_by_one_person_are_one(server: Server, database: str, film: int) -> None:
     person = server.register("keeper")
     auth = bearer(server.sign_in("keeper"))
@@ -75,6 +80,7 @@ async def test_fifty_favorites_of_one_film_by_one_person_are_one(server: Server,
     assert await rows(database, "SELECT movie_id FROM favorites WHERE user_id = $1", person["id"]) == [(film,)]
 
 
+@promises.fifty_at_once
 async def test_fifty_registrations_of_one_name_are_one(server: Server, database: str) -> None:
     async def register(client: httpx.AsyncClient, number: int) -> httpx.Response:
         name = "Wanted" if number % 2 else "wanted"
@@ -87,6 +93,7 @@ async def test_fifty_registrations_of_one_name_are_one(server: Server, database:
     assert len(await rows(database, "SELECT id FROM users WHERE lower(username) = 'wanted'")) == 1
 
 
+@promises.fifty_at_once
 async def test_what_many_rated_at_once_adds_up_on_both_workers(
     server: Server, database: str, each: tuple[httpx.Client, httpx.Client]
 ) -> None:
@@ -125,6 +132,7 @@ def test_a_session_that_one_worker_ended_is_refused_by_the_other_at_once(
         assert other.post("/api/auth/token/refresh/", json={"refresh": tokens["refresh"]}).status_code == 401
 
 
+@promises.refresh_reuse
 async def test_a_refresh_token_used_by_twenty_at_once_has_one_successor(server: Server, database: str) -> None:
     person = server.register("refresher")
     tokens = server.sign_in("refresher")
@@ -170,7 +178,10 @@ def test_the_cache_is_flushed_and_nothing_else_in_redis(
         link.delete("somebody-elses")
 
 
-def test_a_killed_worker_is_replaced_within_five_seconds_and_the_other_serves_meanwhile(server: Server) -> None:
+@promises.worker_killed
+def test_a_killed_worker_is_replaced_within_five_seconds_and_the_other_serves_meanwhile(
+    server: Server, measured: Measured
+) -> None:
     [killed, other] = eventually(lambda: workers if len(workers := server.workers()) == 2 else None)
     process = os.pidfd_open(killed)
     os.kill(killed, signal.SIGKILL)
@@ -180,9 +191,12 @@ def test_a_killed_worker_is_replaced_within_five_seconds_and_the_other_serves_me
         with server.client() as client:
             return server.worker_of(client) not in (killed, other)  # which asks, and so must be answered
 
+    started = time.perf_counter()
     eventually(replaced, within=5.0)
+    measured("back after", time.perf_counter() - started)
 
 
+@promises.worker_killed
 async def test_a_worker_killed_amid_ratings_leaves_each_of_them_whole_or_not_at_all(
     server: Server, database: str
 ) -> None:

@@ -43,6 +43,7 @@ every_command = pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
 def test_the_commands_and_their_options_are_those_that_are_promised() -> None:
     promised = {
         ("serve",): {"--host", "--port", "--workers"},
+        ("worker",): {"--host", "--metrics-port", "--once"},
         ("migrate",): set(),
         ("doctor",): set(),
         ("openapi",): set(),
@@ -92,6 +93,7 @@ what_reads_settings = pytest.mark.parametrize(
     "words",
     [
         ["serve"],
+        ["worker", "--once"],
         ["migrate"],
         ["user", "create-admin", "--username", "ripley", "--email", "ripley@example.org"],
         ["user", "set-password", "--username", "ripley"],
@@ -170,6 +172,7 @@ def test_a_redis_url_with_an_unknown_parameter_keeps_the_server_from_starting() 
     ("words", "name"),
     [
         (["serve", "--workers", "2"], "MOVIEHUB_DATABASE_URL"),
+        (["worker"], "MOVIEHUB_DATABASE_URL"),
         (["migrate"], "MOVIEHUB_DATABASE_URL"),
         (["user", "create-admin", "--username", "ripley", "--email", "r@example.org"], "MOVIEHUB_DATABASE_URL"),
         (["user", "set-password", "--email", "r@example.org"], "MOVIEHUB_DATABASE_URL"),
@@ -188,6 +191,19 @@ def test_two_workers_on_a_database_need_a_cache_that_both_can_see() -> None:
     done = run("serve", "--workers", "2")
     assert done.exit_code == 78
     assert done.stderr.startswith("Error: MOVIEHUB_REDIS_URL is memory://")
+
+
+@pytest.mark.parametrize("value", ["0", "many"])
+def test_a_number_of_workers_that_cannot_be_is_a_fault_of_the_setting_or_of_the_words(value: str) -> None:
+    done = run("serve", MOVIEHUB_WORKERS=value, **MEMORY)
+    assert (done.exit_code, done.stdout) == (78, "")
+    assert done.stderr == "Error: MOVIEHUB_WORKERS: expected an integer from 1 to 256\n"
+    assert run("serve", "--workers", value, **MEMORY).exit_code == 2
+
+
+def test_the_workers_of_the_environment_are_those_that_serve() -> None:
+    done = run("serve", MOVIEHUB_WORKERS="2", **MEMORY)
+    assert done.stderr.startswith("Error: MOVIEHUB_DATABASE_URL is memory://, which one process alone can see")
 
 
 def test_an_account_is_named_in_one_way() -> None:

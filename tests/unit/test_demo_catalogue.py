@@ -43,10 +43,19 @@ class TestMemoryCatalogue(CatalogueContract):
 
     async def test_when_it_is_out_it_says_so(self, catalogue: MemoryCatalogue) -> None:
         catalogue.out = True
-        for asked in (catalogue.page(Popular()), catalogue.movie(100), catalogue.genres()):
+        for asked in (
+            catalogue.page(Popular()),
+            catalogue.movie(100),
+            catalogue.genres(),
+            catalogue.changed(date(2026, 3, 1), date(2026, 3, 1)),
+        ):
             with pytest.raises(Unavailable):
                 await asked
-        assert catalogue.calls == [Popular(), 100, "genres"]
+        assert catalogue.calls == [Popular(), 100, "genres", "changes"]
+
+    async def test_what_changed_is_what_the_test_says(self, catalogue: MemoryCatalogue) -> None:
+        catalogue.changes = {100, 7}
+        assert await catalogue.changed(date(2026, 3, 1), date(2026, 3, 1)) == {100, 7}
 
     async def test_popular_films_come_in_the_order_given(self, catalogue: MemoryCatalogue) -> None:
         catalogue.films = catalogue.films[::-1]
@@ -69,6 +78,9 @@ class TestDemoCatalogue(CatalogueContract):
             assert film.release_date
             assert film.genre_ids
             assert film.vote_count
+
+    async def test_nothing_of_the_demo_ever_changes(self, catalogue: DemoCatalogue) -> None:
+        assert await catalogue.changed(date(2026, 3, 1), date(2026, 3, 14)) == frozenset()
 
     async def test_every_list_holds_every_film_in_an_order_of_its_own(self, catalogue: DemoCatalogue) -> None:
         listings = (Popular(), TopRated(), Trending(window="day"), Trending(window="week"))

@@ -92,7 +92,7 @@ def environ(service: str) -> dict[str, str]:
     return found
 
 
-@pytest.mark.parametrize("service", ["api", "migrate"])
+@pytest.mark.parametrize("service", ["api", "worker", "migrate"])
 def test_compose_gives_settings_that_production_takes(service: str) -> None:
     settings = Settings.read(environment(service))
 
@@ -121,14 +121,15 @@ def test_the_api_believes_nobody_but_nginx_whom_it_speaks_for() -> None:
     assert [name for name, service in SERVICES.items() if "front" in service["networks"]] == ["nginx", "api"]
 
 
-def test_the_api_starts_when_the_schema_is_new_and_the_servers_are_well() -> None:
+def test_the_api_and_the_worker_start_when_the_schema_is_new_and_the_servers_are_well() -> None:
     assert SERVICES["migrate"]["command"] == ["migrate"]
     assert SERVICES["migrate"]["restart"] == "no"
-    assert {name: waits["condition"] for name, waits in SERVICES["api"]["depends_on"].items()} == {
-        "migrate": "service_completed_successfully",
-        "postgres": "service_healthy",
-        "redis": "service_healthy",
-    }
+    for service in ("api", "worker"):
+        assert {name: waits["condition"] for name, waits in SERVICES[service]["depends_on"].items()} == {
+            "migrate": "service_completed_successfully",
+            "postgres": "service_healthy",
+            "redis": "service_healthy",
+        }
 
 
 def test_whoever_must_be_healthy_has_a_health_check() -> None:
@@ -153,7 +154,7 @@ def test_the_database_keeps_its_data_in_a_volume() -> None:
     assert SERVICES["postgres"]["environment"]["POSTGRES_PASSWORD"].startswith("${POSTGRES_PASSWORD:?")
 
 
-@pytest.mark.parametrize("service", ["api", "migrate"])
+@pytest.mark.parametrize("service", ["api", "worker", "migrate"])
 def test_our_containers_cannot_write_but_to_tmp(service: str) -> None:
     assert SERVICES[service]["read_only"] is True
     assert SERVICES[service]["tmpfs"] == "/tmp"
@@ -162,7 +163,20 @@ def test_our_containers_cannot_write_but_to_tmp(service: str) -> None:
     assert not {"user", "privileged", "cap_add", "volumes", "devices"} & set(SERVICES[service])
 
 
-@pytest.mark.parametrize("words", [arguments("CMD"), SERVICES["migrate"]["command"]], ids=" ".join)
+def test_the_worker_can_reach_tmdb_and_nobody_asks_it_whether_it_is_well() -> None:
+    ways_out = [
+        name for name in SERVICES["worker"]["networks"] if not (COMPOSE["networks"][name] or {}).get("internal")
+    ]
+
+    assert ways_out == ["tmdb"]
+    assert SERVICES["worker"]["healthcheck"] == {"disable": True}  # `up --wait` would wait for it in vain
+    assert SERVICES["worker"]["restart"] == "unless-stopped"
+    assert int(SERVICES["worker"]["stop_grace_period"].removesuffix("s")) > 5
+
+
+@pytest.mark.parametrize(
+    "words", [arguments("CMD"), SERVICES["migrate"]["command"], SERVICES["worker"]["command"]], ids=" ".join
+)
 def test_what_the_image_runs_is_a_command_of_ours(words: list[str]) -> None:
     name, *options = words
 

@@ -19,7 +19,7 @@ from moviehub.entrypoints.http.problems import HTTP_STATUS, STATUS, known_proble
 from moviehub.entrypoints.settings import Settings, unknown_variables
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = sorted(ROOT.glob("*.md"))
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 README = (ROOT / "README.md").read_text()
 
 every_document = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

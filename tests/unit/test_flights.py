@@ -1,6 +1,7 @@
 """Work that many want at once is done once, in one process and over several."""
 
 import asyncio
+import time
 
 import pytest
 from structlog.testing import capture_logs
@@ -10,6 +11,7 @@ from moviehub.application import flights as module
 from moviehub.application.flights import Flights
 from moviehub.application.ports import Leases
 from moviehub.domain.errors import Unavailable
+from tests import promises
 from tests.contracts.leases import LeasesContract
 
 
@@ -40,15 +42,21 @@ class Page:
 async def test_over_two_processes_the_work_is_done_once_and_both_have_it() -> None:
     leases, page = MemoryLeases(), Page()
     one, other = Flights(leases), Flights(leases)
-    waiting = [flights.join("a", page.work, page.done) for flights in (one, one, other, other)]
-    assert (len(one), len(other)) == (1, 1)
+    waiting = [
+        asyncio.create_task(flights.join("a", page.work, page.done)) for flights in (one, one, other, other, other)
+    ]
     await asyncio.sleep(0.1)
+    assert (len(one), len(other)) == (1, 1)
+    assert (one.waiting, other.waiting) == (2, 3)
+    waiting.pop().cancel()  # which harms nobody
     page.may_end.set()
     assert await asyncio.gather(*waiting) == ["a page"] * 4
     assert page.calls == 1
     assert (len(one), len(other)) == (0, 0)
+    assert (one.waiting, other.waiting) == (0, 0)
 
 
+@promises.herd_holder
 async def test_whose_owner_was_killed_another_takes_over_within_three_seconds() -> None:
     leases, page = MemoryLeases(), Page()
     await leases.take("a", module.LEASE)  # by who is no more
@@ -59,7 +67,7 @@ async def test_whose_owner_was_killed_another_takes_over_within_three_seconds() 
 
 async def test_a_lease_lasts_as_long_as_the_work_does() -> None:
     leases, page = MemoryLeases(), Page()
-    flight = Flights(leases).join("a", page.work, page.done)
+    flight = asyncio.create_task(Flights(leases).join("a", page.work, page.done))
     await asyncio.sleep(module.LEASE + 0.2)
     assert await leases.take("a", 1.0) is None
     page.may_end.set()
@@ -82,7 +90,7 @@ async def test_what_fails_gives_its_lease_back_and_is_forgotten() -> None:
     assert await leases.take("a", 1.0) is not None
 
 
-async def test_what_fails_behind_an_answer_disturbs_nobody() -> None:
+async def test_what_fails_behind_an_answer_disturbs_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     flights, page = Flights(MemoryLeases()), Page()
     told: list[object] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
@@ -94,12 +102,21 @@ async def test_what_fails_behind_an_answer_disturbs_nobody() -> None:
         flights.behind("a", fail, page.done)
         await flights.settled()
     assert told == []
+    flights.behind("a", page.work, page.done)
+    assert len(flights) == 0, "after a failure it is left alone for a moment"
+    later = time.monotonic() + module.LEFT_ALONE
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    page.may_end.set()
+    flights.behind("a", page.work, page.done)
+    await flights.settled()
+    assert page.made is not None
 
 
 async def test_closing_ends_what_is_under_way() -> None:
     flights, page = Flights(MemoryLeases()), Page()
-    flight = flights.join("a", page.work, page.done)
+    waiting = asyncio.create_task(flights.join("a", page.work, page.done))
     await asyncio.sleep(0)
     await flights.close()
-    assert flight.cancelled()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
     assert len(flights) == 0

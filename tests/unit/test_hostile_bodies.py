@@ -4,8 +4,11 @@ import json
 
 import pytest
 
+from tests import promises
 from tests.api import PASSWORD, Api
 from tests.wire import BREAK, Wire, calls_with_a_body, refused
+
+pytestmark = promises.hostile_input
 
 JSON = (b"content-type", b"application/json")
 

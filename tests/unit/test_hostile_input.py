@@ -5,8 +5,11 @@ from itertools import product
 
 import pytest
 
+from tests import promises
 from tests.api import Api
 from tests.wire import KNOWN, OPERATIONS, Wire, refused, targets
+
+pytestmark = promises.hostile_input
 
 JSON = (b"content-type", b"application/json")
 

@@ -11,6 +11,7 @@ import structlog
 from moviehub.domain.errors import MovieHubError
 from moviehub.entrypoints import logs
 from moviehub.entrypoints.http.problems import known_problems
+from tests import promises
 from tests.api import Api, api_in_memory, fields, film, memory_settings, problem
 
 SECURITY = {
@@ -181,6 +182,7 @@ async def test_a_host_that_is_none_is_refused(api: Api) -> None:
         assert fields(await api.get("/api/movies/", headers={"Host": host})) == {"Host": "format"}
 
 
+@promises.bad_tokens
 @pytest.mark.parametrize("path", [ME, "/api/movies/", "/api/movies/popular/", "/api/movies/genres/"])
 async def test_a_bad_token_is_refused_on_every_route_that_looks_at_it(api: Api, path: str) -> None:
     token = await api.joined()

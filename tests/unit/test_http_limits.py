@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from moviehub.domain.limits import Limit
+from tests import promises
 from tests.api import PASSWORD, Api, api_in_memory, film, problem
 
 BEHIND_A_PROXY = {"trusted_proxies": ("127.0.0.1",)}
@@ -137,12 +138,14 @@ async def test_a_refused_request_does_nothing() -> None:
         assert (await api.post("/api/auth/token/refresh/", {"refresh": tokens["refresh"]})).status_code == 200
 
 
+@promises.forwarded
 async def test_forwarded_addresses_are_believed_of_trusted_proxies_alone() -> None:
     async with api_in_memory(**anonymous(2)) as api:
         statuses = [(await api.get(GENRES, headers=sent_from(f"203.0.113.{n}"))).status_code for n in range(4)]
     assert statuses == [200, 200, 429, 429]
 
 
+@promises.forwarded
 async def test_behind_a_trusted_proxy_the_rightmost_hop_that_is_none_counts() -> None:
     async with api_in_memory(**anonymous(2), **BEHIND_A_PROXY) as api:
         told = [

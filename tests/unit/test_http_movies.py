@@ -255,3 +255,23 @@ async def test_genres_come_from_the_catalogue_or_from_us(api: Api) -> None:
     async with api_in_memory() as other:
         other.catalogue.out = True
         assert (await other.get("/api/movies/genres/")).json() == named
+
+
+async def test_a_film_that_the_catalogue_dropped_is_shown_on_with_all_that_people_said_of_it(api: Api) -> None:
+    (number,) = await api.knows(film(1))
+    token = await api.joined()
+    await api.post(f"/api/movies/{number}/add_to_favorites/", token=token)
+    await api.post(f"/api/movies/{number}/rate/", {"rating": 9}, token=token)
+    before = await api.get(f"/api/movies/{number}/", token=token)
+    api.catalogue.films.clear()
+    for _ in range(3):
+        api.clock.advance(timedelta(days=2))
+        token = (await api.sign_in())["access"]
+        answer = await api.get(f"/api/movies/{number}/", token=token)
+        assert (answer.status_code, answer.json()) == (200, before.json())
+        await api.container.flights().settled()
+    async with api.container.storage().reading() as uow:
+        assert (await uow.movies.get(number)).dropped_at is not None
+    shown = answer.json()
+    assert shown.keys() == DETAIL
+    assert (shown["is_favorite"], shown["user_rating"]["rating"], shown["average_rating"]) == (True, 9, 9.0)

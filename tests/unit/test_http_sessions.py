@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from moviehub.domain.limits import Limit
+from tests import promises
 from tests.api import PASSWORD, Api, api_in_memory, fields, problem
 
 TOKENS = {"access", "refresh", "token_type", "expires_in"}
@@ -60,6 +61,7 @@ async def test_a_body_that_cannot_be_read_is_no_attempt() -> None:
         problem(await api.post("/api/auth/token/", {"username": "bob", "password": ""}), 429, "too-many-requests")
 
 
+@promises.enumeration
 async def test_wrong_credentials_say_the_same_whatever_is_wrong(api: Api) -> None:
     await api.register()
     said = set()
@@ -108,6 +110,7 @@ async def test_a_refresh_token_gets_the_next_pair_and_is_dead_from_then_on(api: 
     await refuses(api, access=newer["access"], refresh=newer["refresh"])  # reuse ends the whole family
 
 
+@promises.refresh_lost_reply
 async def test_who_lost_the_reply_asks_again_within_ten_seconds_and_gets_the_same_refresh_token(api: Api) -> None:
     old = await api.tokens()
     api.clock.advance(seconds=60)
@@ -118,6 +121,7 @@ async def test_who_lost_the_reply_asks_again_within_ten_seconds_and_gets_the_sam
     assert (await api.get(ME, token=again["access"])).status_code == 200
 
 
+@promises.refresh_reuse
 async def test_who_asks_again_after_eleven_seconds_has_a_copy(api: Api) -> None:
     old = await api.tokens()
     lost = await refreshed(api, old["refresh"])
@@ -126,6 +130,7 @@ async def test_who_asks_again_after_eleven_seconds_has_a_copy(api: Api) -> None:
     await refuses(api, access=lost["access"], refresh=lost["refresh"])
 
 
+@promises.refresh_reuse
 async def test_a_lost_reply_is_forgiven_to_the_parent_alone(api: Api) -> None:
     first = await api.tokens()
     second = await refreshed(api, first["refresh"])
@@ -145,6 +150,7 @@ async def test_a_session_lasts_thirty_days_without_use_and_ninety_in_all(api: Ap
     await refuses(api, access=used["access"], refresh=used["refresh"])
 
 
+@promises.bad_tokens
 async def test_a_token_of_the_wrong_kind_is_no_token(api: Api) -> None:
     tokens = await api.tokens()
     await refuses(api, access=tokens["refresh"])
@@ -153,6 +159,7 @@ async def test_a_token_of_the_wrong_kind_is_no_token(api: Api) -> None:
     await refuses(api, access="a.b.c", refresh="x" * 10_000)
 
 
+@promises.bad_tokens
 async def test_a_token_that_somebody_else_signed_is_no_token(api: Api) -> None:
     own = await api.joined()
     async with api_in_memory(secret_key="z" * 32) as other:

@@ -17,6 +17,7 @@ import structlog
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from moviehub.adapters.memory.budget import MemoryBudget
 from moviehub.adapters.tmdb.catalogue import TmdbCatalogue
 from moviehub.domain.errors import Unavailable
 from moviehub.domain.listings import Search
@@ -245,7 +246,7 @@ UPSTREAM: dict[str, Any] = {
 @pytest.mark.parametrize("answer", UPSTREAM.values(), ids=UPSTREAM)
 async def test_nothing_prints_the_query_with_which_the_catalogue_is_asked(written: Written, answer: Any) -> None:
     configure("debug")
-    catalogue = TmdbCatalogue(url="https://tmdb.test/3", token=KEY)
+    catalogue = TmdbCatalogue(url="https://tmdb.test/3", token=KEY, budget=MemoryBudget(1_000, 20))
     with respx.mock:
         route = respx.get(host="tmdb.test")
         route.mock(**{"return_value" if isinstance(answer, httpx.Response) else "side_effect": answer})

@@ -45,6 +45,7 @@ def test_make_alone_lists_every_target() -> None:
         "run",
         "run-memory",
         "test",
+        "test-faults",
         "check",
         "fmt",
         "lock",

@@ -94,13 +94,13 @@ def test_schemathesis_finds_nothing_where_links_lead(document: dict[str, Any]) -
 class Away(Storage):
     """A database that cannot be reached."""
 
-    def transaction(self) -> NoReturn:
+    def transaction(self, by: int | None = None) -> NoReturn:
         raise Unavailable()
 
-    def reading(self) -> NoReturn:
+    def reading(self, by: int | None = None) -> NoReturn:
         raise Unavailable()
 
-    def autocommit(self) -> NoReturn:
+    def autocommit(self, by: int | None = None) -> NoReturn:
         raise Unavailable()
 
     async def ping(self) -> NoReturn:

@@ -12,6 +12,7 @@ from moviehub.domain.errors import Invalid, Unavailable
 from moviehub.domain.movies import MovieNotFound
 from moviehub.domain.sessions import BadToken
 from moviehub.domain.users import Taken
+from tests import promises
 
 
 def told(code: str, **more: Any) -> asyncpg.PostgresError:
@@ -22,11 +23,13 @@ def told(code: str, **more: Any) -> asyncpg.PostgresError:
     return error
 
 
+@promises.postgres_states
 @pytest.mark.parametrize("code", ["22001", "22003", "22021", "22P02", "23502", "23514", "54000"])
 def test_a_value_at_fault_is_invalid(code: str) -> None:
     assert type(translated(told(code))) is Invalid
 
 
+@promises.postgres_states
 @pytest.mark.parametrize(
     "code",
     [
@@ -61,6 +64,7 @@ def test_a_database_that_cannot_be_reached_is_unavailable(failure: Exception) ->
     assert type(translated(failure)) is Unavailable
 
 
+@promises.postgres_states
 @pytest.mark.parametrize(
     ("constraint", "kind"),
     [
@@ -77,6 +81,7 @@ def test_a_broken_constraint_is_the_error_of_its_name(constraint: str, kind: typ
     assert type(translated(told("23503", n=constraint))) is kind
 
 
+@promises.postgres_states
 def test_every_constraint_that_has_an_error_is_in_the_tables() -> None:
     names = {constraint.name for table in metadata.tables.values() for constraint in table.constraints}
     assert names >= CONSTRAINTS.keys()

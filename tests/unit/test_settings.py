@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from moviehub.entrypoints.settings import UNLIMITED, Settings, SettingsError, unknown_variables
+from tests import promises
 
 ROOT = Path(__file__).parents[2]
 SECRET = "Vq3LhX0bTz7mKc9RfWu2YpJd5NsGa8Ei"
@@ -139,6 +140,7 @@ def test_of_several_things_that_production_refuses_the_same_is_always_told_first
         del unfit[first]
 
 
+@promises.secrets_weak
 @pytest.mark.parametrize(
     "secret",
     [
@@ -175,6 +177,7 @@ def test_production_refuses_a_secret_that_others_may_guess(secret: str) -> None:
     assert Settings.read({"MOVIEHUB_SECRET_KEY": secret}).secret_key == secret
 
 
+@promises.secrets_weak
 def test_production_refuses_every_secret_that_the_documents_show() -> None:
     documents = [*ROOT.glob("*.md"), *(path for path in (ROOT / "deploy").rglob("*") if path.is_file())]
     shown = {

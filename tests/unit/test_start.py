@@ -23,3 +23,11 @@ def test_a_worker_that_serves_holds_nothing_that_only_migrates_or_starts_servers
     held = set(subprocess.check_output([sys.executable, "-c", code], text=True).split())
     assert {"moviehub.entrypoints.bootstrap", "moviehub.adapters.postgres.migrations", "sqlalchemy"} <= held
     assert held & NEEDLESS == set()
+
+
+def test_the_command_is_there_before_what_it_starts() -> None:
+    code = "import sys, moviehub.entrypoints.cli; print(*sys.modules)"
+    held = set(subprocess.check_output([sys.executable, "-c", code], text=True).split())
+    assert "moviehub.entrypoints.settings" in held
+    heavy = {"asyncpg", "dependency_injector", "httpx", "litestar", "prometheus_client", "redis", "sqlalchemy"}
+    assert held & (NEEDLESS | heavy) == set()

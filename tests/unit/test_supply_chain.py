@@ -206,7 +206,10 @@ def test_what_bandit_finds_fails_the_audit_whatever_the_sources_say(clone: Path)
         "def find(link, name):\n    link.execute(f\"SELECT a FROM b WHERE c = '{name}'\")\n"
     )
 
-    done = audit(clone, clone)
+    python = with_tools(clone, {})
+    python.with_name("bandit").unlink()
+    python.with_name("bandit").symlink_to(Path(sys.executable).with_name("bandit"))
+    done = audit(clone, clone, python)
 
     assert "B608" in done.stdout
     assert done.stdout.endswith("bandit: see above\n")

@@ -277,7 +277,7 @@ class ThreePeople(People):
 
 
 ThreePeople.TestCase.settings = settings(
-    max_examples=int(DEEPER or 16),
+    max_examples=int(DEEPER or 8),
     stateful_step_count=100,
     deadline=None,
     suppress_health_check=[*HealthCheck],

@@ -162,6 +162,26 @@ def test_what_began_before_it_opened_tells_nothing_of_what_came_after(circuit: C
     assert state(circuit) == "closed"
 
 
+def test_second_tries_are_ten_and_then_one_for_ten_questions(circuit: Circuit) -> None:
+    assert [circuit.second_try() for _ in range(11)] == [True] * 10 + [False]
+    for number in range(1, 41):
+        ask(circuit)
+        assert circuit.second_try() == (number % 10 == 0)
+
+
+def test_second_tries_that_are_not_needed_are_not_saved_beyond_ten(circuit: Circuit) -> None:
+    for _ in range(200):
+        ask(circuit)
+    assert [circuit.second_try() for _ in range(11)] == [True] * 10 + [False]
+
+
+def test_while_it_is_open_nothing_is_tried_a_second_time(circuit: Circuit, watch: Watch) -> None:
+    fail(circuit, 5)
+    assert not circuit.second_try()
+    watch.time += 5
+    assert circuit.second_try()
+
+
 def test_one_line_is_logged_when_it_opens_and_one_when_it_closes(circuit: Circuit, watch: Watch) -> None:
     with capture_logs() as logs:
         fail(circuit, 5)

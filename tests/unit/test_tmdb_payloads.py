@@ -6,10 +6,13 @@ from datetime import date
 from typing import Any
 
 import pytest
+import respx
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from moviehub.adapters.tmdb.payloads import Nonsense, read_genres, read_movie, read_page
+from moviehub.adapters.memory.budget import MemoryBudget
+from moviehub.adapters.tmdb.catalogue import TmdbCatalogue
+from moviehub.adapters.tmdb.payloads import Nonsense, read_changes, read_genres, read_movie, read_page
 from moviehub.domain.movies import Genre, MovieFacts
 from tests.contracts.catalogue import assert_valid
 
@@ -292,3 +295,32 @@ def test_any_bytes_are_nonsense_or_a_page(text: bytes) -> None:
     for tried in (text, b'{"results": [' + text + b"]}"):
         with suppress(Nonsense):
             assert read_page(tried, 1)[0].total <= 10_000
+
+
+def test_a_bad_change_costs_that_change_alone() -> None:
+    items = [{"id": 7, "adult": None}, {"id": 7}, {"id": 2**53}, {"id": -1}, {"adult": False}, {"id": "8"}, 9, None]
+    (changed, pages), lost = read_changes(body(*items, total_pages=3))
+    assert (changed, pages) == ({7}, 3)
+    assert lost == ["changes", "id", *["changes"] * 5]
+
+
+def test_a_page_on_which_nothing_changed_is_good() -> None:
+    assert read_changes(body(total_pages=0)) == ((set(), 0), [])
+
+
+@pytest.mark.parametrize(
+    "told",
+    [b"[]", b"{}", b'{"results": []}', b'{"results": [], "total_pages": "1"}', b'{"results": [7], "total_pages": 1}'],
+)
+def test_changes_without_what_counts_are_nonsense(told: bytes) -> None:
+    with pytest.raises(Nonsense):
+        read_changes(told)
+
+
+async def test_no_more_pages_of_changes_are_asked_for_than_tmdb_serves() -> None:
+    catalogue = TmdbCatalogue(url="https://tmdb.test/3", token="", budget=MemoryBudget(1_000, 20))
+    with respx.mock:
+        route = respx.get(host="tmdb.test").respond(json={"results": [{"id": 7}], "total_pages": 40_000})
+        assert await catalogue.changed(date(2026, 2, 28), date(2026, 3, 1)) == {7}
+        assert route.call_count == 500
+    await catalogue.close()

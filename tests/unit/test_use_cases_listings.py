@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moviehub.domain.errors import Unavailable
-from moviehub.domain.listings import Found, ListedPage, Popular, Recommended, Search, TopRated
+from moviehub.domain.listings import Found, ListedPage, Popular, Recommended, Search, TopRated, Trending
 from moviehub.domain.movies import MovieFilter, MovieNotFound
 from moviehub.domain.pages import NoSuchPage, PageRequest
 from moviehub.entrypoints.harness import harness
@@ -170,6 +170,61 @@ async def test_a_search_keeps_the_catalogues_order_unless_asked_for_another() ->
         found = await search(query="film", page=PageRequest(), wanted=wanted, ordered=True)
         assert titles(found) == ["Film 001", "Film 002", "Film 003"]
         assert hub.catalogue.calls == [Search(query="film")]
+
+
+async def test_while_the_catalogue_is_out_a_search_with_a_typing_error_is_answered_by_our_own_films() -> None:
+    async with harness() as hub:
+        await hub.knows(film(1, title="The Matrix"), film(2, title="Matrix Reloaded", genre_ids=(28,)), film(3))
+        hub.catalogue.out = True
+        found = await hub.search_movies(query="matrxi", page=PageRequest())
+        assert titles(found) == ["The Matrix", "Matrix Reloaded"]
+        assert (found.provenance.source, found.provenance.cached) == ("local", False)
+        second = await hub.search_movies(query="matrxi", page=PageRequest(2, 1))
+        assert (titles(second), second.page.total) == (["Matrix Reloaded"], 2)
+        narrowed = await hub.search_movies(query="matrxi", page=PageRequest(), wanted=MovieFilter(genres=(28,)))
+        assert titles(narrowed) == ["Matrix Reloaded"]
+        exact = await hub.search_movies(query="film", page=PageRequest())
+        assert titles(exact) == ["Film 003"]
+        for query in ("matrxi", "film"):
+            with pytest.raises(NoSuchPage):
+                await hub.search_movies(query=query, page=PageRequest(2))
+
+
+@pytest.mark.parametrize("page", [PageRequest(), PageRequest(2)])
+async def test_while_the_catalogue_is_out_a_search_for_nonsense_is_no_empty_list(page: PageRequest) -> None:
+    async with harness() as hub:
+        await hub.knows(film(1, title="The Matrix"))
+        hub.catalogue.out = True
+        for wanted in (None, MovieFilter(genres=(18,))):
+            with pytest.raises(Unavailable):
+                await hub.search_movies(query="xqzwvk", page=page, wanted=wanted)
+
+
+async def test_what_everybody_looks_at_is_fetched_before_anybody_asks() -> None:
+    async with harness() as hub:
+        hub.catalogue.films = [film(n) for n in range(200)]
+        assert await hub.warm_listings(ahead=timedelta(minutes=2)) == 20
+        assert await hub.warm_listings(ahead=timedelta(minutes=2)) == 0
+        asked = len(hub.catalogue.calls)
+        for listing in (Trending(window="day"), Trending(window="week"), Popular(), TopRated()):
+            found = await hub.discover_movies(listing=listing, page=PageRequest(1, 100))
+            assert found.provenance.cached
+        assert len(hub.catalogue.calls) == asked == 20
+
+
+async def test_what_is_warm_is_fetched_again_when_it_would_not_last() -> None:
+    async with harness() as hub:
+        hub.catalogue.films = [film(n) for n in range(200)]
+        await hub.warm_listings(ahead=timedelta(minutes=2))
+        hub.clock.advance(timedelta(minutes=11))
+        assert await hub.warm_listings(ahead=timedelta(minutes=2)) == 0
+        hub.clock.advance(timedelta(minutes=2))
+        assert await hub.warm_listings(ahead=timedelta(minutes=2)) == 20
+        hub.catalogue.out = True
+        hub.clock.advance(timedelta(minutes=15))
+        with pytest.raises(Unavailable):
+            await hub.warm_listings(ahead=timedelta(minutes=2))
+        assert (await hub.discover_movies(listing=Popular(), page=PageRequest())).provenance.cached
 
 
 async def test_lists_show_what_the_person_has_said() -> None:

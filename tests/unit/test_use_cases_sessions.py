@@ -7,11 +7,13 @@ from datetime import timedelta
 import pytest
 
 from moviehub.adapters.memory.passwords import MemoryPasswords
+from moviehub.application import sessions as module
 from moviehub.application.sessions import Grant
 from moviehub.domain.audit import Event
 from moviehub.domain.pages import PageRequest
 from moviehub.domain.sessions import BadCredentials, BadToken, SessionNotFound
 from moviehub.entrypoints.harness import Harness, harness
+from tests import promises
 
 PHRASE, ANOTHER = "correct horse battery", "another good phrase"
 
@@ -126,6 +128,7 @@ async def test_a_failed_sign_in_is_on_the_trail_with_what_was_wrong() -> None:
         assert {(each.entry.actor_id, each.entry.address) for each in failed} == {(None, "192.0.2.1")}
 
 
+@promises.refresh_reuse
 async def test_reuse_of_one_session_ends_no_other() -> None:
     async with harness() as hub:
         first = await signed_in(hub)
@@ -166,3 +169,22 @@ async def test_what_a_program_calls_itself_is_cut() -> None:
         grant = await hub.sign_in(login="alice", password=PHRASE, client="x" * 1_000, address="192.0.2.1")
         session = (await hub.authenticate(access=grant.access)).session
         assert (session.client, session.address) == ("x" * 200, "192.0.2.1")
+
+
+async def test_every_session_whose_time_is_over_is_ended_as_of_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "ENDED_AT_ONCE", 2)
+    async with harness() as hub:
+        begun = hub.clock.now()
+        user_id = (await signed_in(hub)).user.id
+        for _ in range(4):
+            await hub.sign_in(login="alice", password=PHRASE)
+        hub.clock.advance(timedelta(days=1))
+        await hub.sign_in(login="alice", password=PHRASE)
+        assert await hub.end_expired_sessions() == 0
+        hub.clock.advance(timedelta(days=29))
+        assert await hub.end_expired_sessions() == 5
+        assert await hub.end_expired_sessions() == 0
+        assert (await hub.list_sessions(user_id=user_id, page=PageRequest())).total == 1
+        async with hub.container.storage().reading() as uow:
+            over = await uow.sessions.find(1)
+        assert over.session.ended_at == begun + timedelta(days=30)

@@ -16,7 +16,7 @@ class AddFavorite:
     clock: Clock
 
     async def __call__(self, *, user_id: int, movie_id: int) -> bool:
-        async with self.storage.autocommit() as uow:
+        async with self.storage.autocommit(by=user_id) as uow:
             return await uow.favorites.add(user_id, movie_id, self.clock.now())
 
 
@@ -27,7 +27,7 @@ class RemoveFavorite:
     storage: Storage
 
     async def __call__(self, *, user_id: int, movie_id: int) -> None:
-        async with self.storage.autocommit() as uow:
+        async with self.storage.autocommit(by=user_id) as uow:
             await uow.favorites.remove(user_id, movie_id)
 
 
@@ -38,5 +38,5 @@ class ListFavorites:
     storage: Storage
 
     async def __call__(self, *, user_id: int, page: PageRequest) -> Page[MarkedMovie]:
-        async with self.storage.reading() as uow:
+        async with self.storage.reading(by=user_id) as uow:
             return await uow.favorites.list(user_id, page)

@@ -2,12 +2,12 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
-from contextvars import Context
+from contextvars import Context, ContextVar
 from typing import Any, TypeVar
 
-from moviehub.application.ports import Leases
+from moviehub.application.ports import BACKGROUND, Leases
 from moviehub.domain.errors import MovieHubError, Unavailable
 
 T = TypeVar("T")
@@ -17,8 +17,13 @@ LEASE = 2.0
 
 RENEW_EVERY = 0.6
 LOOK_AGAIN = 0.05
+LEFT_ALONE = 1.0
+MOST_FAILED = 1_000
 LONGEST_WAIT = 3.5
 """Seconds that somebody waits for another process's work: its deadline, and a moment."""
+
+CALLER: ContextVar[object] = ContextVar("caller", default=None)
+"""Who asks. Whoever waits for several pieces of work side by side is one."""
 
 
 class Flights:
@@ -28,31 +33,52 @@ class Flights:
         self._leases = leases
         self._flights: dict[str, asyncio.Task[Any]] = {}
         self._behind: set[asyncio.Task[None]] = set()
+        self._failed: dict[str, float] = {}
+        self._waiting: Counter[object] = Counter()
+
+    @property
+    def waiting(self) -> int:
+        """How many callers wait for what is under way."""
+        return len(self._waiting)
 
     def __len__(self) -> int:
         """How many are under way in this process."""
         return len(self._flights)
 
-    def join(
-        self, key: str, work: Callable[[], Awaitable[T]], done: Callable[[], Awaitable[T | None]]
-    ) -> "asyncio.Task[T]":
-        """The task under `key`, begun now unless it is under way; await it shielded.
+    async def join(self, key: str, work: Callable[[], Awaitable[T]], done: Callable[[], Awaitable[T | None]]) -> T:
+        """What comes of the work under `key`, which is begun now unless it is under way.
 
         `done` tells what another process has made of the same work meanwhile, if anything.
         """
-        flight = self._flights.get(key)
-        if flight is None:
-            # Without the context of the request that happens to begin it, for it may outlive that.
-            flight = asyncio.create_task(self._fly(key, work, done), context=Context())
-            self._flights[key] = flight
-            flight.add_done_callback(lambda _: self._flights.pop(key))
-        return flight
+        flight = self._begun(key, work, done, background=BACKGROUND.get())
+        caller = CALLER.get() or object()
+        self._waiting[caller] += 1
+        try:
+            return await asyncio.shield(flight)
+        finally:
+            self._waiting[caller] -= 1
+            if not self._waiting[caller]:
+                del self._waiting[caller]
 
     def behind(self, key: str, work: Callable[[], Awaitable[T]], done: Callable[[], Awaitable[T | None]]) -> None:
-        """The same for nobody who waits: a failure that is known disturbs no one, for who failed has told of it."""
-        task = asyncio.create_task(_quiet(self.join(key, work, done)), context=Context())
+        """The same for nobody who waits: a failure that is known disturbs no one, for who failed has told of it.
+
+        After one it is left alone for a second, however many ask.
+        """
+        if time.monotonic() < self._failed.get(key, 0.0):
+            return
+        flight = self._begun(key, work, done, background=True)
+        task = asyncio.create_task(self._watch(key, flight), context=Context())
         self._behind.add(task)
         task.add_done_callback(self._behind.discard)
+
+    async def _watch(self, key: str, flight: "asyncio.Task[Any]") -> None:
+        try:
+            await asyncio.shield(flight)
+        except MovieHubError:
+            if len(self._failed) >= MOST_FAILED:
+                self._failed.clear()
+            self._failed[key] = time.monotonic() + LEFT_ALONE
 
     async def settled(self) -> None:
         """Return when nothing is under way any more."""
@@ -65,6 +91,24 @@ class Flights:
         for task in under_way:
             task.cancel()
         await asyncio.gather(*under_way, return_exceptions=True)
+
+    def _begun(
+        self,
+        key: str,
+        work: Callable[[], Awaitable[T]],
+        done: Callable[[], Awaitable[T | None]],
+        *,
+        background: bool,
+    ) -> "asyncio.Task[T]":
+        flight = self._flights.get(key)
+        if flight is None:
+            # Without the context of the request that happens to begin it, for it may outlive that.
+            context = Context()
+            context.run(BACKGROUND.set, background)
+            flight = asyncio.create_task(self._fly(key, work, done), context=context)
+            self._flights[key] = flight
+            flight.add_done_callback(lambda _: self._flights.pop(key))
+        return flight
 
     async def _fly(self, key: str, work: Callable[[], Awaitable[T]], done: Callable[[], Awaitable[T | None]]) -> T:
         deadline = time.monotonic() + LONGEST_WAIT
@@ -87,8 +131,3 @@ class Flights:
         while True:
             await asyncio.sleep(RENEW_EVERY)
             await self._leases.renew(key, owner, LEASE)
-
-
-async def _quiet(flight: "asyncio.Task[Any]") -> None:
-    with suppress(MovieHubError):
-        await asyncio.shield(flight)

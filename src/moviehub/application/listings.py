@@ -3,7 +3,7 @@
 import asyncio
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -17,14 +17,16 @@ from moviehub.domain.listings import (
     Found,
     ListedPage,
     Listing,
+    Popular,
     Provenance,
     Recommended,
     Search,
     TopRated,
+    Trending,
     normalized_query,
 )
 from moviehub.domain.movies import Movie, MovieFilter, MovieNotFound
-from moviehub.domain.pages import MOST_COUNTED, Page, PageRequest
+from moviehub.domain.pages import MOST_COUNTED, NoSuchPage, Page, PageRequest
 
 MOST_UPSTREAM = 6
 """No request asks the catalogue for more pages than this."""
@@ -32,6 +34,8 @@ MOST_UPSTREAM = 6
 SEARCHED_PAGES = 5
 """Filters that the catalogue's search lacks see this many of its pages: the first 100 hits."""
 
+WARM_PAGES = 5
+"""Of each list that everybody looks at, so many of the catalogue's pages are kept warm."""
 
 EARLY = timedelta(seconds=1)
 """How long a page of the catalogue takes to come; what is asked for often is renewed some such times ahead."""
@@ -62,21 +66,26 @@ class Shelf:
         rest = (self._page(listing.on_page(number)) for number in range(first + 1, end + 1))
         return [head, *await asyncio.gather(*rest)]
 
+    async def warm(self, listing: Listing, ahead: timedelta) -> bool:
+        """Have this page in the cache for `ahead` from now; whether it was fetched for that."""
+        cached = await self.cache.find(listing.key, ListedPage)
+        if cached is not None and cached.best_before > self.clock.now() + ahead:
+            return False
+        await self.flights.join(listing.key, lambda: self._fetch(listing), lambda: self._newer(listing, cached))
+        return True
+
     async def _page(self, listing: Listing) -> tuple[Cached[ListedPage], bool]:
         cached = await self.cache.find(listing.key, ListedPage)
-        now = self.clock.now()
-        if cached is not None and now < _renewal(cached):
-            return cached, True
-        since = cached.since if cached else None
+        if cached is None:
+            fetched = self.flights.join(listing.key, lambda: self._fetch(listing), lambda: self._newer(listing, cached))
+            return await fetched, False
+        if self.clock.now() >= _renewal(cached):
+            self.flights.behind(listing.key, lambda: self._fetch(listing), lambda: self._newer(listing, cached))
+        return cached, True
 
-        async def done() -> Cached[ListedPage] | None:
-            found = await self.cache.find(listing.key, ListedPage)
-            return found if found is not None and (since is None or found.since > since) else None
-
-        if cached is not None:
-            self.flights.behind(listing.key, lambda: self._fetch(listing), done)
-            return cached, True
-        return await asyncio.shield(self.flights.join(listing.key, lambda: self._fetch(listing), done)), False
+    async def _newer(self, listing: Listing, known: Cached[ListedPage] | None) -> Cached[ListedPage] | None:
+        found = await self.cache.find(listing.key, ListedPage)
+        return found if found is not None and (known is None or found.since > known.since) else None
 
     async def _fetch(self, listing: Listing) -> Cached[ListedPage]:
         told = await self.catalogue.page(listing)
@@ -126,8 +135,10 @@ class DiscoverMovies:
     ) -> Found:
         """A page of the hub's own films in place of the catalogue's; `fault` if there is none of them."""
         async with self.storage.reading() as uow:
-            movies = await uow.movies.list(wanted, page)
-        if not movies.total:
+            movies = await _if_any(uow.movies.list, wanted, page)
+            if movies is None and wanted.search_key:  # perhaps it is not written quite like this
+                movies = await _if_any(uow.movies.closest, wanted, page)
+        if movies is None:
             raise fault  # an empty list would be no answer
         now = self.clock.now()
         return await _found(self.storage, movies, user_id, Provenance("local", False, now, now))
@@ -187,6 +198,18 @@ class SearchMovies:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WarmListings:
+    """What everybody looks at, in the cache for `ahead` from now; how many pages were fetched for that."""
+
+    shelf: Shelf
+
+    async def __call__(self, *, ahead: timedelta) -> int:
+        listings = (Trending(window="day"), Trending(window="week"), Popular(), TopRated())
+        pages = [listing.on_page(number) for listing in listings for number in range(1, WARM_PAGES + 1)]
+        return sum([await self.shelf.warm(page, ahead) for page in pages])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RecommendMovies:
     """A page of films for those who liked this one."""
 
@@ -197,6 +220,19 @@ class RecommendMovies:
             movie = await uow.movies.get(movie_id)
         listing = Recommended(tmdb_id=movie.facts.tmdb_id)
         return await self.discover_movies(listing=listing, page=page, user_id=user_id)
+
+
+async def _if_any(
+    ask: Callable[[MovieFilter, PageRequest], Awaitable[Page[Movie]]], wanted: MovieFilter, page: PageRequest
+) -> Page[Movie] | None:
+    """The page of this list, or None if there is no film on any page of it."""
+    try:
+        movies = await ask(wanted, page)
+    except NoSuchPage:
+        if (await ask(wanted, replace(page, number=1))).total:
+            raise
+        return None
+    return movies if movies.total else None
 
 
 def _cut(shelved: Sequence[tuple[Cached[ListedPage], bool]], skipped: int, page: PageRequest) -> tuple[Movie, ...]:

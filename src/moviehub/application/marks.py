@@ -9,6 +9,6 @@ async def seen_by(storage: Storage, page: Page[Movie], user_id: int | None) -> P
     """The page as this person sees it, a stranger if None: one question for all its films."""
     if user_id is None or not page.items:
         return page.map(MarkedMovie)
-    async with storage.reading() as uow:
+    async with storage.reading(by=user_id) as uow:
         marks = await uow.movies.marks(user_id, [movie.id for movie in page.items])
     return page.map(lambda movie: MarkedMovie(movie, marks.get(movie.id, Mark())))

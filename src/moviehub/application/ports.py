@@ -5,8 +5,10 @@ Unavailable. Instants are aware and in UTC.
 """
 
 from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
+from contextvars import ContextVar
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Generic, Protocol, TypeVar
 
 from moviehub.domain.listings import CataloguePage, Listing
@@ -14,6 +16,9 @@ from moviehub.domain.movies import Genre, MovieFacts
 from moviehub.domain.sessions import Session
 
 T = TypeVar("T")
+
+BACKGROUND: ContextVar[bool] = ContextVar("background", default=False)
+"""Whether nobody waits for what this task does, so that whoever somebody waits for goes first."""
 
 
 class Clock(Protocol):
@@ -84,6 +89,29 @@ class Catalogue(Protocol):
 
     async def genres(self) -> tuple[Genre, ...]:
         """Every genre, in the language of the catalogue."""
+        ...
+
+    async def changed(self, since: date, until: date) -> frozenset[int]:
+        """The ids of the films whose facts changed on these days, both included; at most 14 of them."""
+        ...
+
+
+class Budget(Protocol):
+    """How often the catalogue may be asked, over every process that shares it.
+
+    It does not fail: without the others, each process keeps to it by itself.
+    """
+
+    def place(self, patience: float) -> AbstractAsyncContextManager[None]:
+        """A question's place: entered when it may be asked, left when it was answered.
+
+        Whoever somebody waits for goes before what runs in the background. Unavailable if that would take more than
+        `patience` seconds, or while all have to pause.
+        """
+        ...
+
+    async def pause(self, seconds: float) -> None:
+        """Nobody gets a place for so long."""
         ...
 
 

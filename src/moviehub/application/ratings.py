@@ -21,7 +21,7 @@ class RateMovie:
         self, *, user_id: int, movie_id: int, score: int, review: str | None = None
     ) -> tuple[MarkedMovie, bool]:
         opinion = Opinion(score=score, review=review)
-        async with self.storage.autocommit() as uow:
+        async with self.storage.autocommit(by=user_id) as uow:
             return await uow.ratings.save(user_id, movie_id, opinion, self.clock.now())
 
 
@@ -34,7 +34,7 @@ class ReviseRating:
 
     async def __call__(self, *, user_id: int, movie_id: int, **changes: Any) -> MarkedMovie:
         now = self.clock.now()
-        async with self.storage.transaction() as uow:
+        async with self.storage.transaction(by=user_id) as uow:
             rating = (await uow.ratings.get(user_id, movie_id)).revised(now, **changes)
             marked, _ = await uow.ratings.save(user_id, movie_id, rating.opinion, now)
             return marked
@@ -47,7 +47,7 @@ class RemoveRating:
     storage: Storage
 
     async def __call__(self, *, user_id: int, movie_id: int) -> None:
-        async with self.storage.autocommit() as uow:
+        async with self.storage.autocommit(by=user_id) as uow:
             await uow.ratings.remove(user_id, movie_id)
 
 
@@ -58,7 +58,7 @@ class ListRatings:
     storage: Storage
 
     async def __call__(self, *, user_id: int, page: PageRequest) -> Page[MarkedMovie]:
-        async with self.storage.reading() as uow:
+        async with self.storage.reading(by=user_id) as uow:
             return await uow.ratings.list(user_id, page)
 
 

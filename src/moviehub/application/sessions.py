@@ -19,6 +19,8 @@ from moviehub.domain.sessions import (
 from moviehub.domain.text import checked
 from moviehub.domain.users import User, normalized_password
 
+ENDED_AT_ONCE = 1_000
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lifetimes:
@@ -233,3 +235,20 @@ def _live(found: SignedIn | None, now: datetime) -> SignedIn:
 def _grant(tokens: Tokens, session: Session, user: User, now: datetime) -> Grant:
     access, expires_in = tokens.write_access(session, now)
     return Grant(access, tokens.write_refresh(session), expires_in, user)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndExpiredSessions:
+    """Every session whose time is over, ended for good; how many that were."""
+
+    storage: Storage
+    clock: Clock
+
+    async def __call__(self) -> int:
+        ended, at = 0, self.clock.now()
+        while True:  # a few at a time, for they stay locked meanwhile
+            async with self.storage.autocommit() as uow:
+                some = await uow.sessions.end_expired(at, ENDED_AT_ONCE)
+            ended += some
+            if some < ENDED_AT_ONCE:
+                return ended

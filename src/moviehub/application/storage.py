@@ -75,6 +75,10 @@ class Sessions(Protocol):
         """End every session of a person, perhaps all but one."""
         ...
 
+    async def end_expired(self, at: datetime, most: int) -> int:
+        """End up to `most` of the sessions whose time was over at `at`, as of when it was over; how many that were."""
+        ...
+
 
 class Movies(Protocol):
     """Films that the hub has met. They stay for good."""
@@ -95,12 +99,30 @@ class Movies(Protocol):
         """The film that the catalogue knows by this id."""
         ...
 
+    async def drop(self, movie_id: int, at: datetime) -> None:
+        """Mark that the catalogue had the film no more at `at`; MovieNotFound. Told of it again, it loses the mark."""
+        ...
+
+    async def outdated(
+        self, fetched_before: datetime, most: int, *, tmdb_ids: Sequence[int] | None = None
+    ) -> Sequence[Movie]:
+        """Up to `most` films that were last confirmed before then, of these ids or of all; the oldest first."""
+        ...
+
     async def detail(self, movie_id: int) -> MovieDetail:
         """The film with the hub's own score, every committed rating counted; or MovieNotFound."""
         ...
 
     async def list(self, wanted: MovieFilter, page: PageRequest) -> Page[Movie]:
         """The films that `wanted` matches, in its order; the total stops at 10,000, and so do the pages."""
+        ...
+
+    async def closest(self, wanted: MovieFilter, page: PageRequest) -> Page[Movie]:
+        """The films whose title is most like `wanted.search`, typing errors and all, best first.
+
+        They match the rest of `wanted`; its order does not matter. Where titles cannot be compared there are none.
+        The total stops at 10,000, and so do the pages.
+        """
         ...
 
     async def marks(self, user_id: int, movie_ids: Sequence[int]) -> dict[int, Mark]:
@@ -180,16 +202,24 @@ class UnitOfWork(Protocol):
 
 
 class Storage(Protocol):
-    """Keeps everything that must not be lost. Never await the network, and never hash, inside a transaction."""
+    """Keeps everything that must not be lost. Never await the network, and never hash, inside a transaction.
 
-    def transaction(self) -> AbstractAsyncContextManager[UnitOfWork]:
+    `by` is the person on whose behalf it is done: they see what they have done before.
+    """
+
+    def transaction(self, by: int | None = None) -> AbstractAsyncContextManager[UnitOfWork]:
         """Everything done inside is kept on a clean exit; on any error, nothing."""
         ...
 
-    def autocommit(self) -> AbstractAsyncContextManager[UnitOfWork]:
+    def autocommit(self, by: int | None = None) -> AbstractAsyncContextManager[UnitOfWork]:
         """For work of one call: each call is all or nothing by itself, and kept when it returns."""
         ...
 
-    def reading(self) -> AbstractAsyncContextManager[UnitOfWork]:
-        """For reads alone: each sees everything committed before it, and a replica may answer."""
+    def reading(self, by: int | None = None) -> AbstractAsyncContextManager[UnitOfWork]:
+        """For reads alone. Accounts, sessions and the trail are as they are; films and opinions may be from a replica.
+
+        A replica is two seconds behind at most, and never behind what the person of `by` did; a film is not missing
+        for being new. Each read is of one moment, and the next may be of another. When all but the replica is away,
+        reads on nobody's behalf are of the last moment that it knows.
+        """
         ...

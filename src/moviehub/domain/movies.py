@@ -84,7 +84,8 @@ class MovieFacts:
 class Movie:
     """A film that the hub keeps: the catalogue's facts under an id of ours.
 
-    `updated_at` is when the facts last changed, `fetched_at` when the catalogue last confirmed them.
+    `updated_at` is when the facts last changed, `fetched_at` when the catalogue was last asked about them and answered,
+    `dropped_at` since when it has the film no more.
     """
 
     id: int
@@ -92,14 +93,15 @@ class Movie:
     created_at: datetime
     updated_at: datetime
     fetched_at: datetime
+    dropped_at: datetime | None = None
 
     def is_stale(self, now: datetime) -> bool:
         """Whether the catalogue should be asked again before the film is shown."""
         return now - self.fetched_at > FRESH_FOR
 
     def needs_rewrite(self, facts: MovieFacts, now: datetime) -> bool:
-        """Whether `facts`, told now, are worth a write: they differ, or the last confirmation is half outlived."""
-        return facts != self.facts or now - self.fetched_at > FRESH_FOR / 2
+        """Whether `facts`, told now, are worth a write: they are news, or the last confirmation is half outlived."""
+        return facts != self.facts or self.dropped_at is not None or now - self.fetched_at > FRESH_FOR / 2
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,16 @@ CONTROLS_BUT_LINES = re.compile("[\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\\x9f\\u
 """The same without line breaks and tabs."""
 
 
+LIKE_ENOUGH = 0.4
+"""The least likeness of a word to a text that has it in it with a typing error.
+
+In 100,000 titles that finds 65 of 100 words of four or five letters of which one is wrong, 89 of those with six or
+seven and 98 of longer ones, and of made-up words it finds hardly any.
+"""
+
+WORD = re.compile("[^\\W_]+")
+
+
 def checked(field: str, text: str, *, least: int = 0, most: int, lines: bool = False) -> str:
     """`text`, if it has `least` to `most` characters and no control character or lone surrogate.
 
@@ -32,6 +42,33 @@ def folded(text: str) -> str:
     decomposed = unicodedata.normalize("NFKD", text)
     plain = "".join(c for c in decomposed if unicodedata.category(c) != "Mn")
     return " ".join(unicodedata.normalize("NFKC", plain.casefold()).split())
+
+
+def telling_words(text: str) -> list[str]:
+    """The words by which `text` is told from others: those of four letters or more.
+
+    Shorter ones are in every other title, and with a typing error they are like nothing any more.
+    """
+    return [word for word in WORD.findall(text) if len(word) > 3]
+
+
+def likeness(sought: str, text: str) -> float:
+    """How much of `sought`, from 0 to 1, is in `text` (both folded), though letters be missing, doubled or swapped.
+
+    It is counted in trigrams: the runs of three characters of each word, two blanks before it and one behind.
+    """
+    wanted = _trigrams(sought)
+    return len(wanted & _trigrams(text)) / len(wanted) if wanted else 0.0
+
+
+def is_like(sought: str, text: str) -> bool:
+    """Whether `text` has each telling word of `sought` in it, perhaps with a typing error."""
+    words = telling_words(sought)
+    return bool(words) and all(likeness(word, text) >= LIKE_ENOUGH for word in words)
+
+
+def _trigrams(text: str) -> set[str]:
+    return {f"  {word} "[start : start + 3] for word in WORD.findall(text) for start in range(len(word) + 1)}
 
 
 def cased(text: str) -> str:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from moviehub.entrypoints.bootstrap import Container, newest_revision
+from moviehub.entrypoints.bootstrap import Container
+from moviehub.entrypoints.bootstrap.database import newest_revision
 
 LONGEST_CHECK = 1.0
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
@@ -51,11 +52,16 @@ def checks_of(container: Container, *, thorough: bool = False) -> tuple[Check, .
     `thorough` ones also put a question to the catalogue, and want the very schema that this version is made for. A hub
     that serves asks for less: its catalogue counts calls, and its database may be newer than itself for a while.
     """
-    catalogue = container.catalogue()
-    revision = getattr(container.storage(), "revision", None)
+    catalogue, storage = container.catalogue(), container.storage()
+    revision = getattr(storage, "revision", None)
+    replica = getattr(storage, "ping_replica", None)
+
+    seen: str | None = None
 
     async def migrated() -> None:
-        seen = await revision() if revision else newest_revision()
+        nonlocal seen
+        if seen is None or thorough:  # tables that are there stay there
+            seen = await revision() if revision else newest_revision()
         if seen is None:
             raise RuntimeError("there are no tables yet: run moviehub migrate")
         if thorough and seen != newest_revision():
@@ -63,8 +69,9 @@ def checks_of(container: Container, *, thorough: bool = False) -> tuple[Check, .
 
     asked_catalogue = catalogue.genres if thorough else getattr(catalogue, "ping", _well)
     return (
-        Check("database", getattr(container.storage(), "ping", _well), "unavailable"),
+        Check("database", getattr(storage, "ping", _well), "unavailable"),
         Check("migrations", migrated, "unavailable"),
+        *([Check("replica", replica, "degraded")] if replica else []),
         Check("cache", getattr(container.cache(), "ping", _well), "degraded"),
         Check("catalogue", asked_catalogue, "degraded"),
     )

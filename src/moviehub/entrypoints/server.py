@@ -17,7 +17,7 @@ from granian.constants import HTTPModes, Interfaces, Loops
 from granian.http import HTTP1Settings
 
 from moviehub import __version__
-from moviehub.entrypoints.bootstrap import StartError
+from moviehub.entrypoints.bootstrap.database import StartError
 from moviehub.entrypoints.checks import FOLDER, mark_of_the_end
 from moviehub.entrypoints.settings import Settings
 
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from moviehub.entrypoints.http.app import Worker
 
 _APPLICATION = "moviehub.entrypoints.http.app"
+
+CONNECTIONS = 2048
+"""How many a worker accepts: many more than the requests it takes on, for one too many is to hear that at once."""
 
 LONGEST_GOODBYE = 8
 """Seconds for the drain and what workers have begun by its end; with what follows, all is over in ten."""
@@ -85,7 +88,8 @@ def serve(settings: Settings, *, address: str, port: int, workers: int, folder: 
         loop=Loops.auto if os.name == "nt" else Loops.uvloop,
         factory=True,
         websockets=False,
-        backlog=2048,
+        backlog=CONNECTIONS,
+        backpressure=CONNECTIONS,  # else they are divided among the workers, and who asks for health may not get in
         http1_settings=HTTP1Settings(max_buffer_size=64 * 1024, header_read_timeout=10_000),
         log_enabled=False,
         respawn_failed_workers=True,

@@ -1,6 +1,7 @@
 """A catalogue that a test sets, film by film."""
 
 from collections.abc import Iterable
+from datetime import date
 
 from moviehub.application.ports import Catalogue
 from moviehub.domain.errors import Unavailable
@@ -20,10 +21,14 @@ from moviehub.domain.text import folded
 
 
 class MemoryCatalogue(Catalogue):
-    """Tells of `films`, popular ones in the order given, unless it is `out`; `calls` is what it was asked."""
+    """Tells of `films`, popular ones in the order given, unless it is `out`; `calls` is what it was asked.
+
+    The films in `changes` changed on whatever days one asks for.
+    """
 
     def __init__(self, facts: Iterable[MovieFacts] = ()) -> None:
         self.films: list[MovieFacts] = list(facts)
+        self.changes: set[int] = set()
         self.out = False
         self.calls: list[Listing | int | str] = []
 
@@ -40,6 +45,10 @@ class MemoryCatalogue(Catalogue):
     async def genres(self) -> tuple[Genre, ...]:
         self._asked("genres")
         return GENRES
+
+    async def changed(self, since: date, until: date) -> frozenset[int]:
+        self._asked("changes")
+        return frozenset(self.changes)
 
     def _asked(self, question: Listing | int | str) -> None:
         self.calls.append(question)

@@ -9,6 +9,7 @@ from moviehub.application.storage import Movies
 from moviehub.domain.movies import Mark, Movie, MovieDetail, MovieFacts, MovieFilter, MovieNotFound
 from moviehub.domain.pages import MOST_COUNTED, Page, PageRequest
 from moviehub.domain.ratings import Score
+from moviehub.domain.text import is_like, likeness
 
 
 class MemoryMovies(Movies):
@@ -38,7 +39,7 @@ class MemoryMovies(Movies):
             if not movie.needs_rewrite(facts, at):
                 return movie
             updated_at = movie.updated_at if facts == movie.facts else at
-            movie = replace(movie, facts=facts, updated_at=updated_at, fetched_at=at)
+            movie = replace(movie, facts=facts, updated_at=updated_at, fetched_at=at, dropped_at=None)
         self._tables.tmdb_ids[facts.tmdb_id] = movie.id
         self._tables.movies[movie.id] = movie
         return movie
@@ -51,6 +52,21 @@ class MemoryMovies(Movies):
     async def find_by_tmdb(self, tmdb_id: int) -> Movie | None:
         return self._tables.movies.get(self._tables.tmdb_ids.get(tmdb_id, 0)) if tmdb_id > 0 else None
 
+    async def drop(self, movie_id: int, at: datetime) -> None:
+        movie = await self.get(movie_id)
+        self._tables.movies[movie_id] = replace(movie, fetched_at=at, dropped_at=movie.dropped_at or at)
+
+    async def outdated(
+        self, fetched_before: datetime, most: int, *, tmdb_ids: Sequence[int] | None = None
+    ) -> Sequence[Movie]:
+        wanted = None if tmdb_ids is None else frozenset(tmdb_ids)
+        found = [
+            movie
+            for movie in self._tables.movies.values()
+            if movie.fetched_at < fetched_before and (wanted is None or movie.facts.tmdb_id in wanted)
+        ]
+        return tuple(sorted(found, key=lambda movie: (movie.fetched_at, movie.id))[:most])
+
     async def detail(self, movie_id: int) -> MovieDetail:
         movie = await self.get(movie_id)
         scores = [each.opinion.score for each in self._tables.ratings.values() if each.movie_id == movie_id]
@@ -59,6 +75,17 @@ class MemoryMovies(Movies):
     async def list(self, wanted: MovieFilter, page: PageRequest) -> Page[Movie]:
         found = wanted.sorted(movie for movie in self._tables.movies.values() if wanted.matches(movie))
         return page_of(found, page, most=MOST_COUNTED)
+
+    async def closest(self, wanted: MovieFilter, page: PageRequest) -> Page[Movie]:
+        page.refuse_past(MOST_COUNTED)
+        sought, narrowed = wanted.search_key, replace(wanted, search="")
+        found = [
+            (likeness(sought, movie.facts.title_key), movie)
+            for movie in self._tables.movies.values()
+            if is_like(sought, movie.facts.title_key) and narrowed.matches(movie)
+        ]
+        found.sort(key=lambda each: (-each[0], -each[1].facts.popularity, each[1].id))
+        return page_of([movie for _, movie in found], page, most=MOST_COUNTED)
 
     async def marks(self, user_id: int, movie_ids: Sequence[int]) -> dict[int, Mark]:
         marks = {

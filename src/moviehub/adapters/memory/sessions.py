@@ -60,3 +60,10 @@ class MemorySessions(Sessions):
         for session in list(self._tables.sessions.values()):
             if session.user_id == user_id and session.id != but:
                 await self.end(session.id, at)
+
+    async def end_expired(self, at: datetime, most: int) -> int:
+        over = [each for each in self._tables.sessions.values() if each.ended_at is None and each.expires_at <= at]
+        chosen = sorted(over, key=lambda each: (each.expires_at, each.id))[:most]
+        for session in chosen:
+            self._tables.sessions[session.id] = replace(session, ended_at=session.expires_at)
+        return len(chosen)

@@ -39,17 +39,17 @@ class MemoryStorage(Storage):
         self._reading = self._work(self._committed)
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[UnitOfWork]:
+    async def transaction(self, by: int | None = None) -> AsyncIterator[UnitOfWork]:
         async with self._lock:
             tables, kept = self._committed.copy(), len(self._committed.audit)
             yield self._work(tables)
             self._committed.show(tables)
         tell(*(each.entry for each in islice(tables.audit.values(), kept, None)))
 
-    def autocommit(self) -> AbstractAsyncContextManager[UnitOfWork]:
+    def autocommit(self, by: int | None = None) -> AbstractAsyncContextManager[UnitOfWork]:
         return self.transaction()
 
-    def reading(self) -> AbstractAsyncContextManager[UnitOfWork]:
+    def reading(self, by: int | None = None) -> AbstractAsyncContextManager[UnitOfWork]:
         return nullcontext(self._reading)
 
     async def ping(self) -> None:

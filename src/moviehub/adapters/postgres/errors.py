@@ -59,7 +59,7 @@ def translated(failure: BaseException) -> MovieHubError:
         if reason is not None:
             return Invalid(detail=reason)
     elif isinstance(failure, ClientConfigurationError):
-        return Unavailable("MOVIEHUB_DATABASE_URL has a parameter that cannot be.")
+        return Unavailable("The URL of the database has a parameter that cannot be.")
     elif isinstance(failure, asyncpg.InterfaceError) and isinstance(failure, ValueError):  # it could not be encoded
         return Invalid(detail=INVALID["22"])
     return Unavailable("The database cannot answer now.")

@@ -2,16 +2,21 @@
 
 import time
 from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 
-from moviehub.adapters.postgres.batch import Batch, Turns
 from moviehub.adapters.postgres.movies_sql import (
+    COMPARES_TITLES,
     DETAIL,
+    DROP,
     FIND_BY_TMDB,
     GET,
     MARKS,
+    OUTDATED,
+    OUTDATED_OF,
     READ_REMEMBERED,
     REMEMBER,
+    closest_statement,
     count_statement,
     filter_values,
     list_statement,
@@ -19,10 +24,12 @@ from moviehub.adapters.postgres.movies_sql import (
 )
 from moviehub.adapters.postgres.rows import mark_of, movie_of
 from moviehub.adapters.postgres.statements import Row, Runs, first, possible
+from moviehub.application.batch import Batch, Turns
 from moviehub.application.storage import Movies
 from moviehub.domain.movies import Mark, Movie, MovieDetail, MovieFacts, MovieFilter, MovieNotFound
 from moviehub.domain.pages import MOST_COUNTED, Page, PageRequest
 from moviehub.domain.ratings import Score
+from moviehub.domain.text import telling_words
 
 MOST_REMEMBERED = 1_000
 
@@ -86,6 +93,20 @@ class PostgresMovies(Movies):
         row = first(await self._run.rows(FIND_BY_TMDB, tmdb_id=possible(tmdb_id)))
         return movie_of(row) if row else None
 
+    async def drop(self, movie_id: int, at: datetime) -> None:
+        if not await self._run.rows(DROP, movie_id=possible(movie_id), at=at):
+            raise MovieNotFound()
+
+    async def outdated(
+        self, fetched_before: datetime, most: int, *, tmdb_ids: Sequence[int] | None = None
+    ) -> Sequence[Movie]:
+        values = {"fetched_before": fetched_before, "most": most}
+        if tmdb_ids is None:
+            rows = await self._run.rows(OUTDATED, **values)
+        else:
+            rows = await self._run.rows(OUTDATED_OF, **values, tmdb_ids=list(map(possible, tmdb_ids)))
+        return tuple(map(movie_of, rows))
+
     async def detail(self, movie_id: int) -> MovieDetail:
         wanted = possible(movie_id)
         found = await self._batch.find(wanted) if self._batch else (await details(self._run, [wanted])).get(wanted)
@@ -106,6 +127,23 @@ class PostgresMovies(Movies):
         # A page that is not full tells by itself how many there are, or that it is past the end.
         total = end if 0 < len(rows) < size else await self._count(values, at_least=end) if rows else 0
         return Page(tuple(map(movie_of, rows)), total, page)
+
+    async def closest(self, wanted: MovieFilter, page: PageRequest) -> Page[Movie]:
+        page.refuse_past(MOST_COUNTED)
+        words = telling_words(wanted.search_key)
+        if not words or not (await self._run.rows(COMPARES_TITLES))[0]["compares"]:
+            return Page((), 0, page)
+        values = filter_values(replace(wanted, search=""))
+        rows = await self._run.rows(
+            closest_statement(frozenset(values)),
+            **values,
+            sought=wanted.search_key,
+            words=words,
+            longest=max(words, key=len),
+            size=page.size,
+            skipped=page.offset,
+        )
+        return Page(tuple(map(movie_of, rows)), rows[0]["total"] if rows else 0, page)
 
     async def marks(self, user_id: int, movie_ids: Sequence[int]) -> dict[int, Mark]:
         rows = await self._run.rows(MARKS, user_id=possible(user_id), movie_ids=list(map(possible, movie_ids)))

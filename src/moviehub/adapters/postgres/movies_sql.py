@@ -5,7 +5,20 @@ from datetime import date, datetime
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Date, Double, Integer, Text, and_, bindparam, func, literal_column, select
+from sqlalchemy import (
+    ColumnElement,
+    Date,
+    Double,
+    Integer,
+    Text,
+    and_,
+    bindparam,
+    func,
+    literal_column,
+    select,
+    true,
+    update,
+)
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from moviehub.adapters.postgres.statements import (
@@ -14,6 +27,7 @@ from moviehub.adapters.postgres.statements import (
     a_number,
     a_text,
     an_id,
+    an_instant,
     containing,
     ids,
     possible,
@@ -21,9 +35,24 @@ from moviehub.adapters.postgres.statements import (
 from moviehub.adapters.postgres.tables import favorites, labelled, movies, ratings
 from moviehub.domain.movies import FRESH_FOR, MovieFacts, MovieFilter
 from moviehub.domain.pages import MOST_COUNTED
+from moviehub.domain.text import LIKE_ENOUGH
 
 GET = Statement(select(*labelled(movies)).where(movies.c.id == an_id("movie_id")))
 FIND_BY_TMDB = Statement(select(*labelled(movies)).where(movies.c.tmdb_id == an_id("tmdb_id")))
+DROP = Statement(
+    update(movies)
+    .where(movies.c.id == an_id("movie_id"))
+    .values(dropped_at=func.coalesce(movies.c.dropped_at, an_instant("at")), fetched_at=an_instant("at"))
+    .returning(movies.c.id.label("id"))
+)
+_outdated = (
+    select(*labelled(movies))
+    .where(movies.c.fetched_at < an_instant("fetched_before"))
+    .order_by(movies.c.fetched_at, movies.c.id)
+    .limit(a_number("most"))
+)
+OUTDATED = Statement(_outdated)
+OUTDATED_OF = Statement(_outdated.where(movies.c.tmdb_id == func.any(ids("tmdb_ids"))))
 
 _scores = (
     select(ratings.c.movie_id, func.sum(ratings.c.rating).label("score_sum"), func.count().label("score_count"))
@@ -121,6 +150,45 @@ def count_statement(narrowed_by: frozenset[str]) -> Statement:
     return Statement(select(func.count().label("total")).select_from(found))
 
 
+COMPARES_TITLES = Statement("SELECT to_regoperator('%>(text,text)') IS NOT NULL AS compares", reads=True)
+"""Whether the server has pg_trgm."""
+
+
+@lru_cache(maxsize=256)
+def closest_statement(narrowed_by: frozenset[str]) -> Statement:
+    """A page of the films whose title is most like a search, and that meet these conditions.
+
+    Each of the `words` must be in it with a typing error at most; the index is asked for the `longest`.
+    """
+    # What is like enough for the operator that an index knows is a setting. It is set where the operator's argument is
+    # read, thus before the first comparison, and until the end of this transaction alone.
+    settled = func.set_config("pg_trgm.word_similarity_threshold", str(LIKE_ENOUGH), true())
+    longest = select(a_text("longest")).select_from(settled).scalar_subquery()
+    word = func.unnest(bindparam("words", type_=ARRAY(Text))).column_valued("word")
+    each = select(func.word_similarity(word, movies.c.title_key)).correlate(movies).scalar_subquery()
+    likeness = func.word_similarity(a_text("sought"), movies.c.title_key).label("likeness")
+    conditions = [condition for name, condition in _CONDITIONS.items() if name in narrowed_by]
+    order: list[Any] = [literal_column("likeness").desc(), movies.c.popularity.desc(), movies.c.id]
+    found = (
+        select(movies.c.id, likeness)
+        .where(
+            movies.c.title_key.op("%>", is_comparison=True)(longest),
+            literal_column(str(LIKE_ENOUGH)) <= func.all(each),
+            *conditions,
+        )
+        .order_by(*order)
+        .limit(literal_column(str(MOST_COUNTED)))
+        .cte("found")
+    )
+    return Statement(
+        select(*labelled(movies), select(func.count()).select_from(found).scalar_subquery().label("total"))
+        .join_from(found, movies, movies.c.id == found.c.id)
+        .order_by(*order)
+        .limit(a_number("size"))
+        .offset(a_number("skipped"))
+    )
+
+
 _TOLD = {
     "tmdb_id": "bigint",
     "title": "text",
@@ -160,7 +228,7 @@ REMEMBER = Statement(
         INSERT INTO movies ({_each(_TOLD, "{}")}, created_at, updated_at, fetched_at)
         SELECT {_each(_TOLD, "told.{}")}, {_AT}, {_AT}, {_AT}
         FROM told LEFT JOIN known USING (tmdb_id)
-        WHERE known.id IS NULL OR known.changed OR known.fetched_at < {_OLD_BEFORE}
+        WHERE known.id IS NULL OR known.changed OR known.dropped_at IS NOT NULL OR known.fetched_at < {_OLD_BEFORE}
         ORDER BY tmdb_id
         ON CONFLICT (tmdb_id) DO UPDATE SET
             {_each([*_FACTS, "title_key"], "{0} = excluded.{0}")},
@@ -168,8 +236,10 @@ REMEMBER = Statement(
                 WHEN ({_OLD_FACTS}) IS DISTINCT FROM ({_each(_FACTS, "excluded.{}")}) THEN excluded.updated_at
                 ELSE movies.updated_at
             END,
-            fetched_at = excluded.fetched_at
-        WHERE ({_OLD_FACTS}) IS DISTINCT FROM ({_each(_FACTS, "excluded.{}")}) OR movies.fetched_at < {_OLD_BEFORE}
+            fetched_at = excluded.fetched_at,
+            dropped_at = NULL
+        WHERE ({_OLD_FACTS}) IS DISTINCT FROM ({_each(_FACTS, "excluded.{}")})
+            OR movies.dropped_at IS NOT NULL OR movies.fetched_at < {_OLD_BEFORE}
         RETURNING id, tmdb_id, created_at, updated_at, fetched_at
     )
     SELECT id, tmdb_id, created_at, updated_at, fetched_at FROM written

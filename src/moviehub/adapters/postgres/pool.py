@@ -1,7 +1,9 @@
 """The connections: opened when first needed, lent for a statement or a transaction, given back clean."""
 
 import asyncio
+import logging
 import random
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
@@ -16,6 +18,9 @@ from moviehub.domain.errors import Unavailable
 T = TypeVar("T")
 
 log = structlog.get_logger()
+
+# It tells with a traceback, again and again, that a database that is away is away; whoever asks for it is told by us.
+logging.getLogger("asyncpg.pool").setLevel(logging.ERROR)
 
 BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED"
 
@@ -126,6 +131,7 @@ class Pool(Runs):
         self._pool: Any = None
         self._opening: asyncio.Task[None] | None = None
         self._closed = False
+        self._answered_at = float("-inf")
         self._returning: set[asyncio.Task[None]] = set()
 
     async def rows(self, statement: Statement, **values: Any) -> Sequence[Row]:
@@ -144,7 +150,12 @@ class Pool(Runs):
             lambda connection: connection.fetch(statement.sql, *arguments), self._clear, again=again
         )
         await self._give_back(connection)
+        self._answered_at = time.monotonic()
         return found
+
+    def answered_within(self, seconds: float) -> bool:
+        """Whether the server answered a statement so lately."""
+        return not self._closed and time.monotonic() - self._answered_at < seconds
 
     @asynccontextmanager
     async def transaction(self, on_commit: Callable[[], object] = bool) -> AsyncIterator[Transaction]:

@@ -63,6 +63,7 @@ def movie_of(row: Row) -> Movie:
         created_at=row["movies_created_at"],
         updated_at=row["movies_updated_at"],
         fetched_at=row["movies_fetched_at"],
+        dropped_at=row["movies_dropped_at"],
     )
 
 

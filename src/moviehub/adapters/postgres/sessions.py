@@ -6,7 +6,6 @@ from datetime import datetime
 from sqlalchemy import and_, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
-from moviehub.adapters.postgres.batch import Batch
 from moviehub.adapters.postgres.rows import session_of, user_of
 from moviehub.adapters.postgres.statements import (
     Runs,
@@ -20,6 +19,7 @@ from moviehub.adapters.postgres.statements import (
     skipped,
 )
 from moviehub.adapters.postgres.tables import labelled, parameters, sessions, users
+from moviehub.application.batch import Batch
 from moviehub.application.storage import Sessions
 from moviehub.domain.pages import Page, PageRequest
 from moviehub.domain.sessions import Session, SignedIn
@@ -62,11 +62,27 @@ END_ALL = Statement(
     )
 )
 
+# Those that somebody else is at are left for the next time, so nobody waits here and no order of locks matters. They
+# are gathered into an array, which is done once: a LIMIT under IN may be run again and again, and lock more each time.
+_over = (
+    select(sessions.c.id)
+    .where(_NOT_ENDED, sessions.c.expires_at <= an_instant("at"))
+    .order_by(sessions.c.expires_at, sessions.c.id)
+    .limit(a_number("most"))
+    .with_for_update(skip_locked=True)
+)
+END_EXPIRED = Statement(
+    update(sessions)
+    .where(sessions.c.id == func.any(func.array(_over.scalar_subquery())))
+    .values(ended_at=sessions.c.expires_at)
+    .returning(sessions.c.id.label("id"))
+)
+
 
 class PostgresSessions(Sessions):
     """Sessions; with a `batch`, calls of `find` that come at once share statements."""
 
-    def __init__(self, run: Runs, batch: Batch[SignedIn] | None = None) -> None:
+    def __init__(self, run: Runs, batch: Batch[int, SignedIn] | None = None) -> None:
         self._run = run
         self._batch = batch
 
@@ -108,6 +124,9 @@ class PostgresSessions(Sessions):
 
     async def end_all(self, user_id: int, at: datetime, *, but: int | None = None) -> None:
         await self._run.rows(END_ALL, user_id=possible(user_id), at=at, but=possible(but or 0))
+
+    async def end_expired(self, at: datetime, most: int) -> int:
+        return len(await self._run.rows(END_EXPIRED, at=at, most=most))
 
 
 async def signed_in(run: Runs, session_ids: Sequence[int]) -> Mapping[int, SignedIn]:

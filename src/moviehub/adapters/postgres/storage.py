@@ -5,16 +5,19 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcon
 from dataclasses import dataclass
 
 from moviehub.adapters.postgres.audit import PostgresAudit, tell
-from moviehub.adapters.postgres.batch import Batch
 from moviehub.adapters.postgres.favorites import PostgresFavorites
 from moviehub.adapters.postgres.movies import Counts, PostgresMovies
 from moviehub.adapters.postgres.pool import Autocommit, Pool
 from moviehub.adapters.postgres.ratings import PostgresRatings
 from moviehub.adapters.postgres.sessions import PostgresSessions, signed_in
-from moviehub.adapters.postgres.statements import Statement
+from moviehub.adapters.postgres.statements import Runs, Statement
 from moviehub.adapters.postgres.users import PostgresUsers
+from moviehub.application.batch import Batch
 from moviehub.application.storage import Audit, Favorites, Movies, Ratings, Sessions, Storage, UnitOfWork, Users
 from moviehub.domain.audit import Entry
+
+PROOF = 1.0
+"""Seconds for which an answer proves that the database answers."""
 
 PING = Statement("SELECT 1", reads=True)
 IS_MIGRATED = Statement("SELECT to_regclass('alembic_version') IS NOT NULL AS is_migrated", reads=True)
@@ -56,7 +59,7 @@ class PostgresStorage(Storage):
         count_ttl: float = 2.0,
         count_from: int = 1_000,
     ) -> None:
-        self._pool = Pool(
+        self.pool = Pool(
             url,
             min_size=min(min_size, max_size),
             max_size=max_size,
@@ -67,16 +70,8 @@ class PostgresStorage(Storage):
             workers=workers,
         )
         self._counts = Counts(count_ttl, count_from)
-        pool = self._pool
-        self._reading = PostgresWork(
-            users=PostgresUsers(pool, locking=False),
-            sessions=PostgresSessions(pool, Batch(lambda session_ids: signed_in(pool, session_ids))),
-            movies=PostgresMovies(pool, self._counts, sharing=True),
-            favorites=PostgresFavorites(pool),
-            ratings=PostgresRatings(pool, locking=False),
-            audit=PostgresAudit(pool, tell),
-        )
-        each = Autocommit(pool)
+        self._reading = self.reads(self.pool)
+        each = Autocommit(self.pool)
         self._autocommit = PostgresWork(
             users=PostgresUsers(each, locking=False),
             sessions=PostgresSessions(each),
@@ -87,9 +82,9 @@ class PostgresStorage(Storage):
         )
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[UnitOfWork]:
+    async def transaction(self, by: int | None = None) -> AsyncIterator[UnitOfWork]:
         entries: list[Entry] = []
-        async with self._pool.transaction(on_commit=lambda: tell(*entries)) as run:
+        async with self.pool.transaction(on_commit=lambda: tell(*entries)) as run:
             yield PostgresWork(
                 users=PostgresUsers(run, locking=True),
                 sessions=PostgresSessions(run),
@@ -99,23 +94,36 @@ class PostgresStorage(Storage):
                 audit=PostgresAudit(run, entries.append),
             )
 
-    def autocommit(self) -> AbstractAsyncContextManager[UnitOfWork]:
+    def autocommit(self, by: int | None = None) -> AbstractAsyncContextManager[UnitOfWork]:
         return nullcontext(self._autocommit)
 
-    def reading(self) -> AbstractAsyncContextManager[UnitOfWork]:
+    def reading(self, by: int | None = None) -> AbstractAsyncContextManager[UnitOfWork]:
         return nullcontext(self._reading)  # no connection is held: each statement takes one for itself
 
+    def reads(self, run: Runs) -> PostgresWork:
+        """The repositories for reads alone. Films and opinions are read by `run`, all else in this database."""
+        pool = self.pool
+        return PostgresWork(
+            users=PostgresUsers(pool, locking=False),
+            sessions=PostgresSessions(pool, Batch(lambda session_ids: signed_in(pool, session_ids))),
+            movies=PostgresMovies(run, self._counts, sharing=True),
+            favorites=PostgresFavorites(run),
+            ratings=PostgresRatings(run, locking=False),
+            audit=PostgresAudit(pool, tell),
+        )
+
     async def ping(self) -> None:
-        """Raise Unavailable if the database does not answer."""
-        await self._pool.rows(PING)
+        """Raise Unavailable if the database does not answer, and did not a moment ago."""
+        if not self.pool.answered_within(PROOF):  # under load, to ask again is to wait behind all others
+            await self.pool.rows(PING)
 
     async def revision(self) -> str | None:
         """The newest migration that the database has seen, if any."""
-        (row,) = await self._pool.rows(IS_MIGRATED)
+        (row,) = await self.pool.rows(IS_MIGRATED)
         if not row["is_migrated"]:
             return None
-        return next((row["version_num"] for row in await self._pool.rows(REVISION)), None)
+        return next((row["version_num"] for row in await self.pool.rows(REVISION)), None)
 
     async def close(self) -> None:
         """Let go of every connection."""
-        await self._pool.close()
+        await self.pool.close()

@@ -91,6 +91,7 @@ sessions = Table(
     _text("address"),
 )
 Index(None, sessions.c.user_id)
+Index(None, sessions.c.expires_at, postgresql_where=sessions.c.ended_at.is_(None))
 
 movies = Table(
     "movies",
@@ -111,12 +112,13 @@ movies = Table(
     _instant("created_at"),
     _instant("updated_at"),
     _instant("fetched_at"),
+    _instant("dropped_at", nullable=True),
     UniqueConstraint("tmdb_id"),
 )
 # One index serves an order and its reverse, ids included. Dates need two: films without one come last either way.
 # Titles also have a trigram index on servers that offer it, as have the names and addresses of users; since not all do,
 # those stand in migrations alone.
-for _column in ("popularity", "vote_average", "created_at", "title_key", "release_date"):
+for _column in ("popularity", "vote_average", "created_at", "fetched_at", "title_key", "release_date"):
     Index(None, movies.c[_column], movies.c.id)
 Index("ix_movies_release_date_id_desc", movies.c.release_date.desc().nulls_last(), movies.c.id.desc())
 Index(None, movies.c.original_language)

@@ -2,12 +2,14 @@
 
 import re
 import time
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, TypeVar, get_origin
 
 import msgspec
 
 from moviehub.adapters.redis.connection import Connection
+from moviehub.application.batch import Batch
 from moviehub.application.ports import Cache, Cached, Clock
 from moviehub.domain.errors import Unavailable
 
@@ -15,6 +17,7 @@ T = TypeVar("T")
 
 MOST_LOCAL = 512
 FLUSHED_AT_ONCE = 1_000
+FLUSH_PATIENCE = 5.0  # seconds a command: an operator waits rather than be told that old pages stay
 MILLISECOND = timedelta(milliseconds=1)
 
 _encoder = msgspec.msgpack.Encoder()
@@ -34,12 +37,14 @@ class RedisCache(Cache):
         self._local_for = local_for
         self._local: dict[str, tuple[Cached[Any], float]] = {}
         self._decoders: dict[Any, msgspec.msgpack.Decoder[Any]] = {}
+        self._batch = Batch(self._values)
 
     async def find(self, key: str, kind: type[T]) -> Cached[T] | None:
         local = self._local  # a flush puts another in its place, and what is found now does not get into that
         found = local.get(key)
         entry: Cached[T] | None
-        if found is not None and time.monotonic() < found[1]:
+        # One that is old, or whose time is over, says nothing: another worker may have kept a newer one.
+        if found is not None and time.monotonic() < found[1] and found[0].best_before > self._clock.now():
             entry = found[0]
         else:
             try:
@@ -75,10 +80,11 @@ class RedisCache(Cache):
         try:
             while cursor != 0:
                 cursor, names = await self._connection.ask(
-                    lambda: reads.scan(cursor or 0, match=pattern, count=FLUSHED_AT_ONCE)  # noqa: B023
+                    lambda: reads.scan(cursor or 0, match=pattern, count=FLUSHED_AT_ONCE),  # noqa: B023
+                    within=FLUSH_PATIENCE,
                 )
                 if names:
-                    await self._connection.ask(lambda: reads.unlink(*names))  # noqa: B023
+                    await self._connection.ask(lambda: reads.unlink(*names), within=FLUSH_PATIENCE)  # noqa: B023
         finally:
             self._local = {}
 
@@ -90,7 +96,7 @@ class RedisCache(Cache):
         return (self._prefix + key).encode("utf-8", "surrogatepass")
 
     async def _fetch(self, key: str, kind: type[T]) -> Cached[T] | None:
-        data: Any = await self._connection.ask(lambda: self._connection.reads.get(self._name(key)))
+        data = await self._batch.find(self._name(key))
         if data is None:
             return None
         if kind not in self._decoders:
@@ -100,6 +106,10 @@ class RedisCache(Cache):
         except (msgspec.MsgspecError, ValueError):
             return None  # of another kind, or written by another version
         return entry
+
+    async def _values(self, names: Sequence[bytes]) -> Mapping[bytes, bytes]:
+        told: Any = await self._connection.ask(lambda: self._connection.reads.mget(names))
+        return {name: data for name, data in zip(names, told, strict=True) if data is not None}
 
     def _remember(self, local: dict[str, tuple[Cached[Any], float]], key: str, entry: Cached[Any]) -> None:
         local.pop(key, None)  # so that it counts as the newest

@@ -21,6 +21,9 @@ MOST_CONNECTIONS = 16
 MOST_FAILURES = 5
 PING_EVERY = 1.0
 
+FAILURES = (RedisError, OSError, TimeoutError, RuntimeError)
+"""All that a command may raise; the last is uvloop's, of a connection that was reset a moment ago."""
+
 
 class Connection:
     """Two clients of one Redis: `reads` try a second time when a connection broke, `writes` never.
@@ -30,22 +33,22 @@ class Connection:
     """
 
     def __init__(self, url: str, *, timeout: float = 0.2) -> None:
-        self.reads = _client(url, timeout, retries=1)
-        self.writes = _client(url, timeout, retries=0)
+        self.reads = _client(url, retries=1)
+        self.writes = _client(url, retries=0)
         self._timeout = timeout
         self._failures = 0
         self._pinging: asyncio.Task[None] | None = None
 
-    async def ask(self, command: Callable[[], Awaitable[T]]) -> T:
-        """The answer to a command, soon; or Unavailable, at once while Redis is skipped."""
+    async def ask(self, command: Callable[[], Awaitable[T]], *, within: float | None = None) -> T:
+        """The answer to a command, soon or within so many seconds; or Unavailable, at once while Redis is skipped."""
         if self._failures >= MOST_FAILURES:
             raise Unavailable("Redis cannot be reached now.")
         try:
             # Less time with every failure: 0.2, 0.1, 0.07, 0.05 and 0.04 s are together less than half a second, so
             # that no request spends more on a Redis that hangs, however often it asks.
-            async with asyncio.timeout(self._timeout / (1 + self._failures)):
+            async with asyncio.timeout(within or self._timeout / (1 + self._failures)):
                 answer = await command()
-        except (RedisError, OSError, TimeoutError) as fault:
+        except FAILURES as fault:
             self._failed(type(fault).__name__)
             raise Unavailable("Redis cannot be reached now.") from None
         self._succeeded()
@@ -83,18 +86,18 @@ class Connection:
             try:
                 async with asyncio.timeout(self._timeout):
                     await self.reads.ping()
-            except (RedisError, OSError, TimeoutError):
+            except FAILURES:
                 continue
             self._succeeded()
 
 
-def _client(url: str, timeout: float, *, retries: int) -> Redis:
+def _client(url: str, *, retries: int) -> Redis:
     pool = BlockingConnectionPool.from_url(
         url,
         max_connections=MOST_CONNECTIONS,
-        timeout=timeout,
-        socket_timeout=None,  # `ask` bounds the whole; the client's own costs a task a command, a quarter of its CPU
-        socket_connect_timeout=timeout,
+        timeout=None,  # `ask` bounds the whole, be it the wait for a connection, the connecting or the command
+        socket_timeout=None,  # the client's own costs a task a command, a quarter of its CPU
+        socket_connect_timeout=None,
         retry=Retry(NoBackoff(), retries),
         protocol=2,  # one round trip less on connecting, and no notices of maintenance
     )

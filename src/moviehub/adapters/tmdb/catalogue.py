@@ -1,22 +1,19 @@
-"""TMDb's v3 API over HTTP: which call answers which question, and what each of its failures means."""
+"""TMDb's v3 API: which call answers which question, and when a call is made."""
 
 import asyncio
-import logging
 import random
-import re
-import zlib
 from collections import Counter
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from contextlib import AsyncExitStack
+from datetime import date
 from typing import NoReturn, TypeVar
 
-import httpx
 import structlog
 
 from moviehub.adapters.tmdb.circuit import Circuit, Failure, OverLimit
-from moviehub.adapters.tmdb.payloads import Nonsense, Unusable, read_genres, read_movie, read_page
-from moviehub.application.ports import Catalogue
+from moviehub.adapters.tmdb.payloads import Nonsense, Unusable, read_changes, read_genres, read_movie, read_page
+from moviehub.adapters.tmdb.transport import Again, Transport, Unaskable
+from moviehub.application.ports import BACKGROUND, Budget, Catalogue
 from moviehub.domain.errors import Unavailable
 from moviehub.domain.listings import (
     LAST_PAGE,
@@ -30,54 +27,21 @@ from moviehub.domain.listings import (
 )
 from moviehub.domain.movies import Genre, MovieFacts, MovieNotFound
 
-# httpx tells every call at INFO with its whole URL. The key is never in it, but what people look for is.
-for _name in ("httpx", "httpcore"):
-    logging.getLogger(_name).setLevel(logging.WARNING)
-
 log = structlog.get_logger()
 
 T = TypeVar("T")
 
-MOST_CONNECTIONS = 20
-MOST_BYTES = 2 * 1024 * 1024
-MOST_RETRY_AFTER = 60
-RETRY_AFTER = 2
+PATIENCE = 1.25
+BACKGROUND_PATIENCE = 2.0
+"""Seconds to wait for a place in the budget; what is left of the deadline is for the answer."""
+
 LARGEST_ID = 2**31 - 1
-
-_V3_KEY = re.compile(r"[0-9A-Fa-f]{32}")
-
-
-class _Again(Failure):
-    """A failure that may be gone at once: a connection that broke, a gateway in trouble."""
-
-
-class _Signed(httpx.AsyncHTTPTransport):
-    """Adds the key on the way out, so that no request, error or log line of httpx ever holds it."""
-
-    def __init__(self, token: str) -> None:
-        super().__init__(
-            trust_env=False,
-            limits=httpx.Limits(max_connections=MOST_CONNECTIONS, max_keepalive_connections=MOST_CONNECTIONS),
-        )
-        is_key = _V3_KEY.fullmatch(token) is not None
-        self._params = {"api_key": token} if is_key else {}
-        self._headers = {} if is_key or not token else {"Authorization": f"Bearer {token}"}
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        signed = httpx.Request(
-            request.method,
-            request.url.copy_merge_params(self._params) if self._params else request.url,
-            headers={**request.headers, **self._headers},
-            extensions=request.extensions,
-        )
-        return await super().handle_async_request(signed)
 
 
 class TmdbCatalogue(Catalogue):
     """Asks TMDb, each question within `deadline` seconds and with one second try at most, and none while it is out.
 
-    `token` is a v4 read token, sent as a header, or a v3 key, which TMDb takes in the query alone. `losses` counts
-    the fields and films that TMDb told and that could not be used.
+    Each try has a place in the `budget`. `losses` counts the fields and films that TMDb told and that are of no use.
     """
 
     def __init__(
@@ -85,30 +49,20 @@ class TmdbCatalogue(Catalogue):
         *,
         url: str,
         token: str,
+        budget: Budget,
+        connections: int = 20,
         language: str = "en-US",
         region: str = "",
         deadline: float = 3.0,
         circuit: Circuit | None = None,
     ) -> None:
-        token = token.strip()
-        if not (token.isascii() and token.isprintable()) or " " in token:
-            raise ValueError("the TMDb token holds characters that no token has")
         self.losses = 0
         self._language = {"language": language}
         self._region = {"region": region} if region else {}
         self._deadline = deadline
+        self._budget = budget
         self._circuit = circuit or Circuit()
-        # In front of the client's own queue, where nobody would hear that the circuit has opened meanwhile.
-        self._places = asyncio.Semaphore(MOST_CONNECTIONS)
-        self._client = httpx.AsyncClient(
-            base_url=url.rstrip("/") + "/",
-            transport=_Signed(token),
-            timeout=httpx.Timeout(deadline, connect=deadline / 2),  # a lost first packet leaves time for a second
-            follow_redirects=False,
-            trust_env=False,
-            # gzip alone: it is decoded here, where its size is bounded.
-            headers={"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": "moviehub"},
-        )
+        self._transport = Transport(url=url, token=token, connections=connections, timeout=deadline)
 
     async def page(self, listing: Listing) -> CataloguePage:
         if not 1 <= listing.page <= LAST_PAGE:
@@ -120,8 +74,8 @@ class TmdbCatalogue(Catalogue):
             return answer
         if answer == 404 and isinstance(listing, Recommended):
             raise MovieNotFound()
-        if (answer == 400 and listing.page > 1) or (answer == 422 and isinstance(listing, Search)):
-            return CataloguePage((), 0)  # a page past the last, or a query that TMDb strips to nothing
+        if answer == 422 and isinstance(listing, Search):
+            return CataloguePage((), 0)  # a query that TMDb strips to nothing
         self._fail(path, f"status {answer}")
 
     async def movie(self, tmdb_id: int) -> MovieFacts:
@@ -142,6 +96,19 @@ class TmdbCatalogue(Catalogue):
             return answer
         self._fail(path, f"status {answer}")
 
+    async def changed(self, since: date, until: date) -> frozenset[int]:
+        path, days = "movie/changes", {"start_date": since.isoformat(), "end_date": until.isoformat()}
+        found: set[int] = set()
+        for number in range(1, LAST_PAGE + 1):
+            answer = await self._ask(path, days | {"page": str(number)}, read_changes)
+            if isinstance(answer, int):
+                self._fail(path, f"status {answer}")
+            tmdb_ids, pages = answer
+            found |= tmdb_ids
+            if number >= pages:
+                break
+        return frozenset(found)
+
     async def ping(self) -> None:
         """Unavailable from when TMDb was found to be out until a question was answered again. Asks nothing."""
         if self._circuit.state != "closed":
@@ -149,7 +116,7 @@ class TmdbCatalogue(Catalogue):
 
     async def close(self) -> None:
         """Give the connections back."""
-        await self._client.aclose()
+        await self._transport.close()
 
     def _route(self, listing: Listing) -> tuple[str, dict[str, str]]:
         match listing:
@@ -171,21 +138,22 @@ class TmdbCatalogue(Catalogue):
         """What `read` makes of the answer, or its status if that is 400, 404 or 422."""
         self._circuit.check()
         until = asyncio.get_running_loop().time() + self._deadline
-        try:
-            async with asyncio.timeout_at(until):
-                await self._places.acquire()
-        except TimeoutError:
-            self._fail(path, "all connections are taken")
-        try:
-            with self._circuit.question():
-                told = await self._hear(path, params, until, read)
-        except Failure as fault:
-            log.warning("tmdb_failed", path=path, why=fault.why)
-            raise
-        except (httpx.InvalidURL, UnicodeError, Unusable) as fault:  # no fault of TMDb's
-            self._fail(path, type(fault).__name__)
-        finally:
-            self._places.release()
+        async with AsyncExitStack() as place:
+            try:
+                await self._enter(place, until)
+            except Unavailable:  # no failure of TMDb's
+                log.warning("tmdb_not_asked", path=path)
+                raise
+            try:
+                with self._circuit.question():  # which may have opened while we waited
+                    told = await self._hear(path, params, until, place, read)
+            except Failure as fault:
+                log.warning("tmdb_failed", path=path, why=fault.why)
+                if isinstance(fault, OverLimit):
+                    await self._budget.pause(fault.retry_after)
+                raise
+            except (Unaskable, Unusable) as fault:  # no fault of TMDb's
+                self._fail(path, str(fault))
         if isinstance(told, int):
             return told
         answer, lost = told
@@ -194,82 +162,42 @@ class TmdbCatalogue(Catalogue):
             log.warning("tmdb_losses", path=path, lost=dict(Counter(lost)))
         return answer
 
+    async def _enter(self, place: AsyncExitStack, until: float) -> None:
+        patience = BACKGROUND_PATIENCE if BACKGROUND.get() else PATIENCE
+        left = until - asyncio.get_running_loop().time()
+        await place.enter_async_context(self._budget.place(min(patience, left)))
+
     async def _hear(
-        self, path: str, params: Mapping[str, str], until: float, read: Callable[[bytes], tuple[T, list[str]]]
+        self,
+        path: str,
+        params: Mapping[str, str],
+        until: float,
+        place: AsyncExitStack,
+        read: Callable[[bytes], tuple[T, list[str]]],
     ) -> tuple[T, list[str]] | int:
         try:
             async with asyncio.timeout_at(until):
                 try:
-                    status, body = await self._try(path, params)
-                except _Again:
+                    status, body = await self._transport.get(path, params)
+                except Again as fault:
+                    await place.aclose()
                     await asyncio.sleep(random.uniform(0.05, 0.15))  # noqa: S311
-                    if self._circuit.state == "open":
+                    if not self._circuit.second_try():
                         raise
-                    status, body = await self._try(path, params)
+                    try:
+                        await self._enter(place, until)
+                    except Unavailable:
+                        raise fault from None
+                    status, body = await self._transport.get(path, params)
             return read(body) if status == 200 else status
         except TimeoutError:
             raise Failure("deadline") from None
-        except (httpx.InvalidURL, UnicodeError, Unusable):
+        except Unusable:
             raise
         except Nonsense as fault:
             raise Failure(str(fault)) from None
-        except (httpx.HTTPError, httpx.StreamError, zlib.error, ValueError, RuntimeError) as fault:
-            raise Failure(type(fault).__name__) from None
-
-    async def _try(self, path: str, params: Mapping[str, str]) -> tuple[int, bytes]:
-        try:
-            async with self._client.stream("GET", path, params=params) as response:
-                status = response.status_code
-                # A 404 that is a web page is some gateway's, and says nothing about films.
-                is_page = status == 404 and "html" in response.headers.get("Content-Type", "")
-                if status in (200, 400, 404, 422) and not is_page:
-                    return status, await _body(response)
-                self._refused(path, response)
-        except (httpx.NetworkError, httpx.RemoteProtocolError, httpx.ConnectTimeout) as fault:
-            raise _Again(type(fault).__name__) from None
-
-    def _refused(self, path: str, response: httpx.Response) -> NoReturn:
-        status = response.status_code
-        if status in (502, 503, 504):
-            raise _Again(f"status {status}")
-        if status in (401, 403):
-            log.error("tmdb_refuses_the_key", path=path, status=status, hint="check MOVIEHUB_TMDB_TOKEN")
-        if status == 429:
-            raise OverLimit("over the limit", retry_after=_retry_after(response.headers.get("Retry-After", "")))
-        raise Failure(f"status {status}")
 
     def _fail(self, path: str, why: str) -> NoReturn:
         """For what says nothing of TMDb as a whole."""
         log.warning("tmdb_failed", path=path, why=why)
         raise Unavailable("The film catalogue cannot be reached now.") from None
-
-
-async def _body(response: httpx.Response) -> bytes:
-    """The decoded body. httpx decodes without a bound and takes a body that was cut for whole, so not by its means."""
-    encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
-    if encoding not in ("identity", "gzip"):
-        raise Nonsense("an encoding that was not asked for")
-    gzip = zlib.decompressobj(wbits=31) if encoding == "gzip" else None
-    body = bytearray()
-    received = 0
-    async for chunk in response.aiter_raw():
-        received += len(chunk)
-        body += gzip.decompress(chunk, MOST_BYTES + 1 - len(body)) if gzip else chunk
-        if max(received, len(body)) > MOST_BYTES:
-            raise Nonsense("a body that is too large")
-    if gzip and not gzip.eof:
-        raise Nonsense("a body that was cut short")
-    return bytes(body)
-
-
-def _retry_after(header: str) -> int:
-    """Seconds to wait, told as a number or as a date; our own guess if neither can be read."""
-    try:
-        if header.strip().isascii() and header.strip().isdigit():
-            seconds = float(header)
-        else:
-            at = parsedate_to_datetime(header)
-            seconds = (at.replace(tzinfo=at.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
-    except (ValueError, OverflowError):
-        return RETRY_AFTER
-    return int(min(max(seconds, 1), MOST_RETRY_AFTER))

@@ -1,4 +1,4 @@
-"""When TMDb is not asked at all: while it is out, and while it told us to wait."""
+"""When TMDb is not asked: while it is out, while it told us to wait, and a second time while much goes wrong."""
 
 import math
 import time
@@ -13,6 +13,10 @@ from moviehub.domain.errors import Unavailable
 log = structlog.get_logger()
 
 State = Literal["closed", "open", "half-open"]
+
+MOST_SECOND_TRIES = 10
+QUESTIONS_A_SECOND_TRY = 10
+"""For long, one question in so many may be tried a second time."""
 
 
 class Failure(Unavailable):
@@ -33,6 +37,9 @@ class Circuit:
     Closed, all pass. After `most_failures` in a row it opens, and for `interval` seconds every question is refused at
     once. Then it is half-open: one question, the probe, passes. Its success closes the circuit, its failure opens it
     again. Whoever is told to wait opens it at once for as long as was told.
+
+    Second tries have a budget too (Beyer et al., "Site Reliability Engineering", 2016, chapter 21), so that they never
+    double what is asked of a TMDb in trouble.
     """
 
     def __init__(
@@ -46,6 +53,7 @@ class Circuit:
         # The mark of the questions whose end counts: all since the circuit closed, or the probe, or none. What began
         # before the circuit last opened or closed tells of another time.
         self._counted: object | None = object()
+        self._saved = MOST_SECOND_TRIES * QUESTIONS_A_SECOND_TRY  # questions that may pay for second tries
 
     @property
     def state(self) -> State:
@@ -69,6 +77,7 @@ class Circuit:
         A question that is given up, because nobody wants its answer any more, makes room for another probe.
         """
         self.check()
+        self._saved = min(self._saved + 1, MOST_SECOND_TRIES * QUESTIONS_A_SECOND_TRY)
         if self._counted is None:
             self._counted = object()
         mark = self._counted
@@ -89,6 +98,13 @@ class Circuit:
             raise
         if mark is self._counted:
             self._close()
+
+    def second_try(self) -> bool:
+        """Whether a question may be tried a second time; it counts as tried."""
+        if self.state == "open" or self._saved < QUESTIONS_A_SECOND_TRY:
+            return False
+        self._saved -= QUESTIONS_A_SECOND_TRY
+        return True
 
     def _open(self, seconds: float, why: str) -> None:
         if self._open_until is None:

@@ -75,12 +75,26 @@ class GenresIn(msgspec.Struct):
     genres: list[GenreIn]
 
 
-ELEMENTS: dict[str, type[Any]] = {"genre_ids": int, "genres": GenreIn, "results": MovieIn}
+class ChangeIn(msgspec.Struct):
+    """A film that changed."""
+
+    id: int
+
+
+class ChangesIn(msgspec.Struct):
+    """A page of the films that changed; without the number of pages nobody knew whether that is all."""
+
+    changes: list[ChangeIn] = msgspec.field(name="results")
+    total_pages: int
+
+
+ELEMENTS: dict[str, type[Any]] = {"genre_ids": int, "genres": GenreIn, "results": MovieIn, "changes": ChangeIn}
 """What the lists hold, so that one bad element does not cost the others."""
 
 _movie = msgspec.json.Decoder(MovieIn)
 _page = msgspec.json.Decoder(PageIn)
 _genres = msgspec.json.Decoder(GenresIn)
+_changes = msgspec.json.Decoder(ChangesIn)
 
 
 def read_page(body: bytes, number: int) -> tuple[CataloguePage, list[str]]:
@@ -126,6 +140,17 @@ def read_genres(body: bytes) -> tuple[tuple[Genre, ...], list[str]]:
     return tuple(genres.values()), lost
 
 
+def read_changes(body: bytes) -> tuple[tuple[set[int], int], list[str]]:
+    """The films of one page that changed, how many pages there are, and the names of what was lost. Raises Nonsense."""
+    lost: list[str] = []
+    told = _read(body, _changes, lost)
+    good = {change.id for change in told.changes if 0 < change.id <= MOST_ID}
+    lost += ["changes" for change in told.changes if change.id not in good]
+    if "changes" in lost and not good:
+        raise Nonsense("a page without one change that can be read")
+    return (good, told.total_pages), lost
+
+
 def _read(body: bytes, decoder: "msgspec.json.Decoder[T]", lost: list[str]) -> T:
     try:
         return decoder.decode(body)
@@ -155,7 +180,7 @@ def _forgive(raw: object, kind: type[T], lost: list[str]) -> T | None:
         return None
     good: dict[str, Any] = {}
     for field in msgspec.structs.fields(kind):
-        value = raw.get(field.name)
+        value = raw.get(field.encode_name)
         if value is None:
             continue
         if field.name in ELEMENTS and isinstance(value, list):

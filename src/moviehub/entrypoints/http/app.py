@@ -28,6 +28,7 @@ from moviehub.entrypoints.http.limits import Gate
 from moviehub.entrypoints.http.listings import ListingsController
 from moviehub.entrypoints.http.metrics import Metrics
 from moviehub.entrypoints.http.movies import MoviesController
+from moviehub.entrypoints.http.overload import Overload
 from moviehub.entrypoints.http.problems import answer_problem
 from moviehub.entrypoints.http.ratings import RatingsController
 from moviehub.entrypoints.http.sessions import SessionsController, TokensController
@@ -93,7 +94,9 @@ def create_router(container: Container, metrics: Metrics) -> Litestar:
 def create_app(container: Container) -> Edge:
     """The whole ASGI application over a container that somebody else closes."""
     metrics = Metrics()
-    return Edge(create_router(container, metrics), container.settings(), metrics, _gate(container))
+    settings = container.settings()
+    overload = Overload(settings.concurrency, container.flights())
+    return Edge(create_router(container, metrics), settings, metrics, _gate(container), overload)
 
 
 class Worker:

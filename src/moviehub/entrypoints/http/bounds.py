@@ -1,8 +1,10 @@
 """What no request may be: too long, too large or malformed before anybody looks where it goes."""
 
+import asyncio
 import re
+from contextlib import suppress
 
-from litestar.types import HTTPScope
+from litestar.types import HTTPScope, Receive
 
 from moviehub.domain.errors import Invalid, MovieHubError
 from moviehub.entrypoints.http import problems
@@ -10,6 +12,8 @@ from moviehub.entrypoints.http.inputs import LARGEST_BODY
 
 LONGEST_TARGET = 8 * 1024
 LARGEST_HEADERS = 32 * 1024
+MOST_DRAINED = 1024 * 1024
+LONGEST_DRAIN = 0.5
 
 _HOST = re.compile(rb"(?:[A-Za-z0-9._-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 
@@ -33,3 +37,15 @@ def refusal_of(scope: HTTPScope, host: bytes | None, size: int, length: bytes | 
     if b"//" in path or b"%2f" in path.lower():  # or one thing would have many names
         return problems.NoSuchPath("No path has an empty segment or an encoded slash.")
     return None
+
+
+async def drain(receive: Receive) -> None:
+    """Read on for a while, for a client that is still sending would be cut off and never see the answer."""
+    left = MOST_DRAINED
+    with suppress(TimeoutError):
+        async with asyncio.timeout(LONGEST_DRAIN):
+            while left > 0:
+                message = await receive()
+                if message["type"] != "http.request" or not message.get("more_body"):
+                    return
+                left -= len(message.get("body", b""))

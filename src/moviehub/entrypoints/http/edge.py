@@ -1,32 +1,30 @@
 """What is true of every exchange: ids, limits, headers, conditional requests, compression, and one answer for HEAD."""
 
-import asyncio
 import gzip
 import hashlib
 import re
 import secrets
 import time
-from contextlib import suppress
 
 import structlog
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Send
 
+from moviehub.application.flights import CALLER
 from moviehub.domain.errors import MovieHubError
 from moviehub.domain.limits import RateLimited
 from moviehub.entrypoints.http import problems
-from moviehub.entrypoints.http.bounds import LARGEST_HEADERS, refusal_of
+from moviehub.entrypoints.http.bounds import LARGEST_HEADERS, drain, refusal_of
 from moviehub.entrypoints.http.calls import send_whole
 from moviehub.entrypoints.http.cors import Cors
 from moviehub.entrypoints.http.exchange import Exchange, Proxies
 from moviehub.entrypoints.http.limits import UNLIMITED, Gate, told
 from moviehub.entrypoints.http.metrics import Metrics
 from moviehub.entrypoints.http.negotiation import LEAST_COMPRESSED, accepts_gzip, encoded, etag_matches
+from moviehub.entrypoints.http.overload import Overload
 from moviehub.entrypoints.http.public_pages import LONGEST_KEPT, Headers, PublicPage, PublicPages
 from moviehub.entrypoints.logs import REQUEST_ID
 from moviehub.entrypoints.settings import Settings
 
-MOST_DRAINED = 1024 * 1024
-LONGEST_DRAIN = 0.5
 LONGEST_REMEMBERED = 200
 
 _SANE_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
@@ -51,10 +49,11 @@ log = structlog.get_logger()
 class Edge:
     """The outermost ASGI application of a worker, around the router."""
 
-    def __init__(self, app: ASGIApp, settings: Settings, metrics: Metrics, gate: Gate) -> None:
+    def __init__(self, app: ASGIApp, settings: Settings, metrics: Metrics, gate: Gate, overload: Overload) -> None:
         self.cors = Cors(app, settings.cors_origins) if settings.cors_origins else None
         self.app: ASGIApp = self.cors or app
         self.gate = gate
+        self.overload = overload
         self.settings = settings
         self.pages = PublicPages()
         self.proxies = Proxies(settings)
@@ -91,7 +90,6 @@ class Edge:
             request_id = secrets.token_hex(16).encode()
         method = scope["method"]
         gzipped = accepts_gzip(encoding[:LONGEST_REMEMBERED])
-
         exchange = Exchange(
             scope=scope,
             path=path,
@@ -103,26 +101,57 @@ class Edge:
             proxies=self.proxies,
             settings=self.settings,
         )
-        limited: RateLimited | None = None
-        if authorization is None and path not in UNLIMITED:
-            try:
-                await self.gate.pass_stranger(exchange)
-            except RateLimited as refusal:
-                limited = refusal
-        key = None
-        if limited is None and authorization is None and host and size <= LARGEST_HEADERS and method in ("GET", "HEAD"):
+        key = page = None
+        if authorization is None and host and size <= LARGEST_HEADERS and method in ("GET", "HEAD"):
             seen = (exchange.scheme, exchange.base_url) if self.proxies.any else (scope["scheme"], host)
             key = (path, scope["query_string"], *seen, origin if origin in self.origins else None)
             page = self.pages.find(key)
-            if page is not None:
+        # A page that is kept costs no more than a refusal. A refusal comes before all else, for it must cost nothing.
+        kind = self.overload.kind_of(exchange) if page is None else None
+        if kind is not None and self.overload.is_full(kind):
+            headers, body = self.overload.refusal(exchange)
+            headers = headers if self.cors is None else self.cors.marked(headers, origin)
+            await send_whole(send, 503, self._common(headers, exchange), b"" if method == "HEAD" else body)
+            self.metrics.count_turned_away(kind)
+            return
+        receive = self.overload.begin(kind, receive)
+        try:
+            limited = None
+            if authorization is None and path not in UNLIMITED:
+                try:
+                    await self.gate.pass_stranger(exchange)
+                except RateLimited as refusal:
+                    limited = refusal
+            if page is not None and limited is None:
                 await self._send_page(page, method, exchange, gzipped, condition, send)
-                self.metrics.count(method, page.template, 200, time.perf_counter() - started)
-                return
+                status, template = 200, page.template
+            else:
+                fault = limited or refusal_of(scope, host, size, length)
+                status, template = await self._serve(
+                    scope, receive, send, exchange, fault, origin, gzipped, condition, key
+                )
+        finally:
+            self.overload.end(kind)
+        self.metrics.count(method, template, status, time.perf_counter() - started)
 
+    async def _serve(
+        self,
+        scope: HTTPScope,
+        receive: Receive,
+        send: Send,
+        exchange: Exchange,
+        fault: MovieHubError | None,
+        origin: bytes | None,
+        gzipped: bool,
+        condition: bytes,
+        key: tuple[object, ...] | None,
+    ) -> tuple[int, str]:
+        """Ask the router unless there is a fault already. The status, and the template of the path."""
+        path, method = exchange.path, exchange.method
         scope["moviehub"] = exchange  # type: ignore[typeddict-unknown-key]
         REQUEST_ID.set(exchange.request_id)
+        CALLER.set(object())
         answer = _Answer()
-        fault = limited or refusal_of(scope, host, size, length)
         if path.startswith("/api/v1/"):
             scope["path"] = "/api/" + path[8:]
             scope["raw_path"] = scope["path"].encode()
@@ -150,12 +179,12 @@ class Edge:
                 if standing.refused:
                     self.metrics.count_refusal(standing.limit.name)
         if answer.status == 413:
-            await _drain(receive)
+            await drain(receive)
         if method == "OPTIONS" and answer.status == 405:
             answer.status = 204
         template = scope.get("path_template") or "(none)"
         if answer.status == 200 and method in ("GET", "HEAD"):
-            status = await self._send_good(answer, exchange, method, gzipped, condition, send, key, template)
+            status = await self._send_good(answer, exchange, gzipped, condition, send, key, template)
         else:
             status = answer.status
             headers = self._common(answer.headers, exchange)
@@ -164,7 +193,7 @@ class Edge:
             else:
                 body, headers = encoded(answer.body, headers, gzipped)
             await send_whole(send, status, headers, b"" if method == "HEAD" else body)
-        self.metrics.count(method, template, status, time.perf_counter() - started)
+        return status, template
 
     def _common(self, headers: Headers, exchange: Exchange) -> Headers:
         """The answer's own headers and those that every answer has."""
@@ -184,7 +213,6 @@ class Edge:
         self,
         answer: "_Answer",
         exchange: Exchange,
-        method: str,
         gzipped: bool,
         condition: bytes,
         send: Send,
@@ -195,7 +223,7 @@ class Edge:
         control = next((value for name, value in headers if name == b"cache-control"), b"")
         if b"no-store" in control:
             body, headers = encoded(answer.body, headers, gzipped)
-            await send_whole(send, 200, headers, b"" if method == "HEAD" else body)
+            await send_whole(send, 200, headers, b"" if exchange.method == "HEAD" else body)
             return 200
         etag = b'"%s"' % hashlib.sha256(answer.body).hexdigest()[:32].encode()
         life = _MAX_AGE.fullmatch(control)
@@ -216,7 +244,7 @@ class Edge:
         if condition and etag_matches(condition, etag):
             await send_whole(send, 304, [pair for pair in headers if pair[0] not in _OF_A_BODY], b"")
             return 304
-        await send_whole(send, 200, headers, b"" if method == "HEAD" else body)
+        await send_whole(send, 200, headers, b"" if exchange.method == "HEAD" else body)
         return 200
 
     async def _send_page(
@@ -269,15 +297,3 @@ class _Answer:
         self.status, headers, self.body = problems.document(fault, exchange)
         self.headers = [(name.encode(), value.encode()) for name, value in headers.items()]
         self.headers.append((b"content-type", problems.MEDIA_TYPE.encode()))
-
-
-async def _drain(receive: Receive) -> None:
-    """Read on for a while, for a client that is still sending would be cut off and never see the answer."""
-    left = MOST_DRAINED
-    with suppress(TimeoutError):
-        async with asyncio.timeout(LONGEST_DRAIN):
-            while left > 0:
-                message = await receive()
-                if message["type"] != "http.request" or not message.get("more_body"):
-                    return
-                left -= len(message.get("body", b""))

@@ -26,6 +26,12 @@ class Metrics:
             ["limit"],
             registry=self.registry,
         )
+        self._turned_away = Counter(
+            "moviehub_turned_away",
+            "Requests turned away because too many were under way.",
+            ["kind"],
+            registry=self.registry,
+        )
         self._children: dict[tuple[str, str, int], Histogram] = {}
 
     def count(self, method: str, route: str, status: int, seconds: float) -> None:
@@ -41,6 +47,10 @@ class Metrics:
     def count_refusal(self, limit: str) -> None:
         """One request refused by the limit of this name."""
         self._refusals.labels(limit).inc()
+
+    def count_turned_away(self, kind: str) -> None:
+        """One request of this kind turned away, which is counted nowhere else."""
+        self._turned_away.labels(kind).inc()
 
     def exposition(self) -> tuple[str, bytes]:
         """Media type and text of the exposition format, over all workers when there are several."""

@@ -1,5 +1,6 @@
 """Problem documents (RFC 9457): the only place where errors become numbers."""
 
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
@@ -146,12 +147,28 @@ def document(error: MovieHubError, exchange: Exchange) -> tuple[int, dict[str, s
             title=error.title,
             status=status,
             detail=error.detail[:LONGEST_DETAIL],
-            instance=quote("/" + exchange.path[:200].lstrip("/"), safe="/:@!$&'()*+,;=~", errors="replace"),
+            instance=_instance_of(exchange),
             request_id=exchange.request_id,
             errors=tuple(FieldFaultOut(fault.field, fault.code, fault.message) for fault in faults),
         )
     )
     return status, headers, body
+
+
+def prebuilt(error: MovieHubError) -> Callable[[Exchange], bytes]:
+    """The body that `document` makes of an error, but for `instance` and `request_id` made once for all."""
+    about = (f"/problems/{error.slug}", error.title, status_of(type(error)), error.detail)
+    start = msgspec.json.encode(ProblemOut(*about, instance="", request_id="")).removesuffix(b'","request_id":""}')
+
+    def filled(exchange: Exchange) -> bytes:
+        # Neither of the two can hold anything that JSON would have escaped.
+        return b'%b%b","request_id":"%b"}' % (start, _instance_of(exchange).encode(), exchange.request_id.encode())
+
+    return filled
+
+
+def _instance_of(exchange: Exchange) -> str:
+    return quote("/" + exchange.path[:200].lstrip("/"), safe="/:@!$&'()*+,;=~", errors="replace")
 
 
 def from_framework(error: HTTPException) -> MovieHubError:

@@ -24,6 +24,9 @@ def migrate(connection: Connection) -> None:
     with context.begin_transaction():
         # Taken before the revision is read: whoever waits here finds the work done.
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
+        # While a migration waits for a table, everybody else who wants it waits behind: better it is tried again later.
+        # It is long enough for the server to end a vacuum that is in the way.
+        connection.execute(text("SET LOCAL lock_timeout = '3s'"))
         context.run_migrations()
     connection.commit()
 

@@ -1,19 +1,16 @@
-"""What is plugged in: the only module that knows the adapters and the injector."""
+"""What is plugged in: the only package that knows the adapters, and the only module that knows the injector."""
 
-import secrets
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import replace
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
-from pathlib import Path
 
 from dependency_injector import containers
 from dependency_injector.providers import Callable, Dependency, Object, Selector, Singleton
 
 from moviehub.adapters.bcrypt.passwords import BcryptPasswords
 from moviehub.adapters.demo.catalogue import DemoCatalogue
-from moviehub.adapters.embedded import EmbeddedError, PrivatePostgres, default_data_dir
 from moviehub.adapters.jwt.tokens import JwtTokens
+from moviehub.adapters.memory.budget import MemoryBudget
 from moviehub.adapters.memory.cache import MemoryCache
 from moviehub.adapters.memory.catalogue import MemoryCatalogue
 from moviehub.adapters.memory.clock import MemoryClock
@@ -21,8 +18,10 @@ from moviehub.adapters.memory.counters import MemoryCounters
 from moviehub.adapters.memory.leases import MemoryLeases
 from moviehub.adapters.memory.passwords import MemoryPasswords
 from moviehub.adapters.memory.storage import MemoryStorage
-from moviehub.adapters.postgres import migrations
+from moviehub.adapters.postgres.replica import HASTE
+from moviehub.adapters.postgres.replicated import ReplicatedStorage
 from moviehub.adapters.postgres.storage import PostgresStorage
+from moviehub.adapters.redis.budget import RedisBudget
 from moviehub.adapters.redis.cache import RedisCache
 from moviehub.adapters.redis.connection import Connection
 from moviehub.adapters.redis.counters import RedisCounters
@@ -30,12 +29,9 @@ from moviehub.adapters.redis.leases import RedisLeases
 from moviehub.adapters.system.clock import SystemClock
 from moviehub.adapters.tmdb.catalogue import TmdbCatalogue
 from moviehub.application import flights, limits, listings, sessions
-from moviehub.domain.errors import MovieHubError
-from moviehub.entrypoints.settings import PREFIX, SHORTEST_SECRET, UNLIMITED, Settings, SettingsError
+from moviehub.entrypoints.settings import PREFIX, UNLIMITED, Settings, SettingsError
 
-newest_revision = migrations.head
-
-CACHE_VERSION = "2"
+CACHE_VERSION = "3"
 """Counted on when the shape of what is cached changes."""
 
 
@@ -46,6 +42,10 @@ def cache_prefix(settings: Settings) -> str:
 
 def _secrets(settings: Settings) -> list[bytes]:
     return [secret.encode() for secret in (settings.secret_key, *settings.previous_secret_keys)]
+
+
+def _storage(settings: Settings) -> str:
+    return "replicated" if settings.storage == "postgres" and settings.database_replica_url else settings.storage
 
 
 def _seconds(number: int) -> timedelta:
@@ -59,25 +59,41 @@ class Container(containers.DeclarativeContainer):
     chosen = settings.provided
 
     clock = Singleton(SystemClock)
-    storage = Selector(
-        chosen.storage,
-        memory=Singleton(MemoryStorage),
-        postgres=Singleton(
-            PostgresStorage,
-            chosen.database_url,
-            max_size=chosen.database_pool_size,
-            statement_cache=chosen.database_statement_cache,
-            workers=chosen.workers,
-        ),
-    )
     redis = Selector(chosen.cache, memory=Object(None), redis=Singleton(Connection, chosen.redis_url))
     cache = Selector(
         chosen.cache,
         memory=Singleton(MemoryCache, clock),
         redis=Singleton(RedisCache, redis, prefix=Callable(cache_prefix, settings), clock=clock),
     )
+    primary = Singleton(
+        PostgresStorage,
+        chosen.database_url,
+        max_size=chosen.database_pool_size,
+        statement_cache=chosen.database_statement_cache,
+        workers=chosen.workers,
+    )
+    replica = Singleton(
+        PostgresStorage,
+        chosen.database_replica_url,
+        max_size=chosen.database_pool_size,
+        statement_cache=chosen.database_statement_cache,
+        workers=chosen.workers,
+        **HASTE,
+    )
+    storage = Selector(
+        Callable(_storage, settings),
+        memory=Singleton(MemoryStorage),
+        postgres=primary,
+        replicated=Singleton(ReplicatedStorage, primary, replica, cache, clock),
+    )
     counters = Selector(chosen.cache, memory=Singleton(MemoryCounters, clock), redis=Singleton(RedisCounters, redis))
     leases = Selector(chosen.cache, memory=Singleton(MemoryLeases), redis=Singleton(RedisLeases, redis))
+    alone = Singleton(MemoryBudget, chosen.tmdb_rate, chosen.tmdb_connections)
+    budget = Selector(
+        chosen.cache,
+        memory=alone,
+        redis=Singleton(RedisBudget, redis, alone, rate=chosen.tmdb_rate, connections=chosen.tmdb_connections),
+    )
     flights = Singleton(flights.Flights, leases)
     limiter = Singleton(limits.Limiter, counters, clock)
     limits = Singleton(
@@ -94,6 +110,8 @@ class Container(containers.DeclarativeContainer):
             TmdbCatalogue,
             url=chosen.catalogue_url,
             token=chosen.tmdb_token,
+            budget=budget,
+            connections=chosen.tmdb_connections,
             language=chosen.language,
             region=chosen.region,
         ),
@@ -138,7 +156,7 @@ async def running(settings: Settings) -> AsyncIterator[Container]:
     container = plugged_in(settings)
     async with AsyncExitStack() as stack:
         for port in (
-            *(container.storage, container.redis, container.limiter),  # the last is closed first
+            *(container.redis, container.storage, container.limiter, container.budget),  # the last is closed first
             *(container.catalogue, container.passwords, container.flights),
         ):
             if close := getattr(port(), "close", None):
@@ -153,48 +171,3 @@ def in_memory(settings: Settings | None = None) -> Container:
     container.catalogue.override(Singleton(MemoryCatalogue))
     container.passwords.override(Singleton(MemoryPasswords))
     return container
-
-
-class StartError(RuntimeError):
-    """Something without which nothing can start; one line that says what to do."""
-
-
-@contextmanager
-def private_database(settings: Settings) -> Iterator[Settings]:
-    """The settings with a database that runs. An embedded one is started here and stopped at the end."""
-    if not settings.database_url.startswith("embedded:"):
-        yield settings
-        return
-    folder = settings.folder or default_data_dir()
-    try:
-        with PrivatePostgres(folder / "postgres") as url:
-            yield replace(settings, database_url=url, secret_key=settings.secret_key or _kept_secret(folder))
-    except EmbeddedError as fault:
-        raise StartError(str(fault)) from None
-
-
-def _kept_secret(folder: Path) -> str:
-    """The secret kept beside the data, made the first time; nobody else can read it."""
-    path, half = folder / "secret_key", folder / "secret_key.half"  # renamed when whole: a start may be cut short
-    if not path.exists():
-        half.touch(0o600)
-        half.write_text(secrets.token_urlsafe(48))
-        half.rename(path)
-    secret = path.read_text().strip()
-    if len(secret) < SHORTEST_SECRET:
-        raise StartError(f"{path} is too short for a secret: remove it, and another is made; sessions end with it")
-    return secret
-
-
-def with_secret(settings: Settings) -> Settings:
-    """The settings with a secret: the one that is set, else one made now for this run."""
-    return settings if settings.secret_key else replace(settings, secret_key=secrets.token_urlsafe(48))
-
-
-def migrate(settings: Settings) -> str:
-    """Bring the database to the newest schema; the revision it has then."""
-    try:
-        migrations.upgrade(settings.database_url)
-    except MovieHubError as fault:
-        raise StartError(f"{PREFIX}DATABASE_URL: {str(fault).splitlines()[0]}") from None
-    return newest_revision()

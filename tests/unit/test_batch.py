@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from moviehub.adapters.postgres.batch import Batch
+from moviehub.application.batch import Batch
 from moviehub.domain.errors import Unavailable
 from moviehub.domain.pages import NoSuchPage
 
@@ -43,11 +43,11 @@ def statements() -> Statements:
 
 
 @pytest.fixture
-def batch(statements: Statements) -> Batch[str]:
+def batch(statements: Statements) -> Batch[int, str]:
     return Batch(statements.fetch)
 
 
-async def test_calls_made_while_a_statement_runs_share_the_next(statements: Statements, batch: Batch[str]) -> None:
+async def test_calls_made_while_a_statement_runs_share_the_next(statements: Statements, batch: Batch[int, str]) -> None:
     first = asyncio.create_task(batch.find(1))
     running = await statements.running.get()
     *found, _ = await asyncio.gather(*(batch.find(key) for key in (1, 2, 3, 3, 0)), statements.end(running))
@@ -56,14 +56,14 @@ async def test_calls_made_while_a_statement_runs_share_the_next(statements: Stat
     assert statements.asked == [[1], [0, 1, 2, 3]]
 
 
-async def test_a_lone_call_waits_for_nobody(statements: Statements, batch: Batch[str]) -> None:
+async def test_a_lone_call_waits_for_nobody(statements: Statements, batch: Batch[int, str]) -> None:
     for number in (1, 2, 3):
         call = asyncio.create_task(batch.find(7))
         await statements.end()
         assert await call == f"7 by {number}"
 
 
-async def test_when_the_database_is_out_all_who_wait_are_told(statements: Statements, batch: Batch[str]) -> None:
+async def test_when_the_database_is_out_all_who_wait_are_told(statements: Statements, batch: Batch[int, str]) -> None:
     first = asyncio.create_task(batch.find(1))
     running = await statements.running.get()
     ending = statements.end(running, failure=Unavailable(), then=0)
@@ -74,7 +74,9 @@ async def test_when_the_database_is_out_all_who_wait_are_told(statements: Statem
     assert again == "1 by 2"
 
 
-async def test_any_other_failure_is_of_those_alone_who_shared_it(statements: Statements, batch: Batch[str]) -> None:
+async def test_any_other_failure_is_of_those_alone_who_shared_it(
+    statements: Statements, batch: Batch[int, str]
+) -> None:
     first = asyncio.create_task(batch.find(1))
     running = await statements.running.get()
     other, _ = await asyncio.gather(batch.find(1), statements.end(running, failure=NoSuchPage()))
@@ -83,7 +85,7 @@ async def test_any_other_failure_is_of_those_alone_who_shared_it(statements: Sta
         await first
 
 
-async def test_a_caller_who_goes_away_harms_nobody(statements: Statements, batch: Batch[str]) -> None:
+async def test_a_caller_who_goes_away_harms_nobody(statements: Statements, batch: Batch[int, str]) -> None:
     loop, complaints = asyncio.get_running_loop(), list[object]()
     loop.set_exception_handler(lambda _, context: complaints.append(context))
     first, second = asyncio.create_task(batch.find(1)), asyncio.create_task(batch.find(1))
@@ -101,7 +103,9 @@ async def test_a_caller_who_goes_away_harms_nobody(statements: Statements, batch
     assert complaints == []
 
 
-async def test_a_failure_that_all_have_left_is_nobodys_complaint(statements: Statements, batch: Batch[str]) -> None:
+async def test_a_failure_that_all_have_left_is_nobodys_complaint(
+    statements: Statements, batch: Batch[int, str]
+) -> None:
     loop, complaints = asyncio.get_running_loop(), list[object]()
     loop.set_exception_handler(lambda _, context: complaints.append(context))
     only = asyncio.create_task(batch.find(1))

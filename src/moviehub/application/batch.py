@@ -1,4 +1,4 @@
-"""Reads by id that share statements: many callers at once cost a few statements, not one each."""
+"""Reads by key that share questions: many callers at once cost a few statements or round trips, not one each."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
@@ -10,22 +10,22 @@ K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
 
 
-class Batch(Generic[T]):
-    """Answers calls that arrive while a statement runs with the next one.
+class Batch(Generic[K, T]):
+    """Answers calls that arrive while a question is under way with the next one.
 
-    A call is never answered by a statement that began before it, so what was committed before the call is seen.
-    Nobody waits for a timer either: the first call starts at once, and only the database's own pace gathers the rest.
+    A call is never answered by a question that began before it, so what was committed before the call is seen.
+    Nobody waits for a timer either: the first call starts at once, and only the answers' own pace gathers the rest.
     """
 
     def __init__(
-        self, fetch: Callable[[Sequence[int]], Awaitable[Mapping[int, T]]], on_idle: Callable[[], object] = bool
+        self, fetch: Callable[[Sequence[K]], Awaitable[Mapping[K, T]]], on_idle: Callable[[], object] = bool
     ) -> None:
         self._fetch = fetch
         self._on_idle = on_idle
-        self._waiting: dict[int, list[asyncio.Future[T | None]]] = {}
+        self._waiting: dict[K, list[asyncio.Future[T | None]]] = {}
         self._task: asyncio.Task[None] | None = None
 
-    async def find(self, key: int) -> T | None:
+    async def find(self, key: K) -> T | None:
         """What `fetch` has under `key`."""
         # A future for each caller: one who goes away cancels their own and nothing else.
         future: asyncio.Future[T | None] = asyncio.get_running_loop().create_future()
@@ -59,7 +59,7 @@ class Batch(Generic[T]):
             self._on_idle()
 
     @staticmethod
-    def _fail(groups: Sequence[Mapping[int, Sequence[asyncio.Future[T | None]]]], failure: BaseException) -> None:
+    def _fail(groups: Sequence[Mapping[K, Sequence[asyncio.Future[T | None]]]], failure: BaseException) -> None:
         for futures in (futures for group in groups for futures in group.values()):
             for future in futures:
                 if future.done():
@@ -75,7 +75,7 @@ class Turns(Generic[K, T]):
 
     def __init__(self, read: Callable[[K], Awaitable[T]]) -> None:
         self._read = read
-        self._batches: dict[K, Batch[T]] = {}
+        self._batches: dict[K, Batch[int, T]] = {}
 
     async def find(self, key: K) -> T:
         """What `read` gives for `key`, read after this call."""

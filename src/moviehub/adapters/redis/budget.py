@@ -1,0 +1,148 @@
+"""The budget of questions to the catalogue that all processes share."""
+
+import asyncio
+import math
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from contextvars import Context
+from uuid import uuid4
+
+from moviehub.adapters.redis.connection import Connection
+from moviehub.application.ports import BACKGROUND, Budget
+from moviehub.domain.errors import Unavailable
+
+PREFIX = "moviehub:{budget}:"
+"""In braces what a Redis Cluster places keys by: one call uses all of them."""
+
+GIVEN, HELD, PAUSE = KEYS = [PREFIX + name for name in ("given", "held", "pause")]
+
+WINDOW = 1_100
+"""Milliseconds: a tenth more than the second that is promised, for the way to the catalogue takes more or less."""
+
+LOOK_AGAIN = 0.05
+MOST_GIVEN = 1_000
+"""More than any rate, since processes may have been set to different ones."""
+
+TAKEN, WAIT, REFUSED = range(3)
+
+TAKE = f"""
+local rate, connections, patience = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local ahead, holder, life = ARGV[4] == '1', ARGV[5], tonumber(ARGV[6])
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+if tonumber(redis.call('LINDEX', KEYS[1], -1) or 0) > now + 60000 then
+  redis.call('DEL', unpack(KEYS))  -- the clock was set back
+end
+local pause = redis.call('PTTL', KEYS[3])
+if pause > 0 then return {{{REFUSED}, pause}} end
+local wait = math.max(0, (redis.call('LINDEX', KEYS[1], -rate) or 0) + {WINDOW} - now)
+if wait > patience then return {{{REFUSED}, wait}} end
+if wait > 0 and not ahead then return {{{WAIT}, wait}} end
+redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now)
+if redis.call('ZCARD', KEYS[2]) >= connections then return {{{WAIT}, 0}} end
+redis.call('RPUSH', KEYS[1], now + wait)
+redis.call('LTRIM', KEYS[1], -{MOST_GIVEN}, -1)
+redis.call('ZADD', KEYS[2], now + wait + life, holder)
+redis.call('PEXPIRE', KEYS[1], 60000)
+redis.call('PEXPIRE', KEYS[2], 60000)
+return {{{TAKEN}, wait}}
+"""
+"""Takes a place if there is one, by the clock of Redis.
+
+Under the first key stand the times of the last places, some of them yet to come; under the second who holds one, and
+until when at most. The third is there while all have to pause.
+"""
+
+
+class RedisBudget(Budget):
+    """At most `rate` places in any second and `connections` at once; the last quarter is not for the background.
+
+    A place that was not given back within `life` seconds, since its process was killed, is free. While Redis is away
+    the process keeps to `alone`.
+    """
+
+    def __init__(
+        self, connection: Connection, alone: Budget, *, rate: int, connections: int, life: float = 4.0
+    ) -> None:
+        self._connection = connection
+        self._alone = alone
+        self._rate = rate
+        self._connections = connections
+        self._life = life
+        self._take = connection.writes.register_script(TAKE)  # by who tries once: a lost answer costs one place
+        # Of each kind one asks again and again, and the others wait behind in the order in which they came.
+        self._turns = {background: asyncio.Lock() for background in (False, True)}
+        self._behind: set[asyncio.Task[None]] = set()
+
+    @asynccontextmanager
+    async def place(self, patience: float) -> AsyncIterator[None]:
+        until = asyncio.get_running_loop().time() + patience
+        holder = uuid4().hex
+        try:
+            wait = await self._taken(holder, until)
+            if wait is None:
+                async with self._alone.place(until - asyncio.get_running_loop().time()):
+                    yield
+            else:
+                if wait:
+                    await asyncio.sleep(wait)
+                    await self._check()
+                yield
+        finally:  # though we were cancelled, and though perhaps none is ours
+            task = asyncio.create_task(self._give_back(holder), context=Context())
+            self._behind.add(task)
+            task.add_done_callback(self._behind.discard)
+
+    async def pause(self, seconds: float) -> None:
+        await self._alone.pause(seconds)
+        pipeline, milliseconds = self._connection.writes.pipeline(), math.ceil(seconds * 1_000)
+        pipeline.set(PAUSE, "", px=milliseconds, nx=True)
+        pipeline.pexpire(PAUSE, milliseconds, gt=True)
+        with suppress(Unavailable):  # the others will be told by the catalogue themselves
+            await self._connection.ask(pipeline.execute)
+
+    async def close(self) -> None:
+        """Return when every place was given back."""
+        await asyncio.gather(*self._behind)
+
+    async def _taken(self, holder: str, until: float) -> float | None:
+        """How long to wait for the place that is ours from now on; None while Redis is away."""
+        background, loop = BACKGROUND.get(), asyncio.get_running_loop()
+        rate, connections = (most - most // 4 * background for most in (self._rate, self._connections))
+        try:
+            async with asyncio.timeout_at(until), self._turns[background]:
+                while True:
+                    patience, life = int((until - loop.time()) * 1_000), int(self._life * 1_000)
+                    values: list[int | str] = [rate, connections, patience, int(not background), holder, life]
+                    verdict, milliseconds = await self._connection.ask(lambda: self._take(KEYS, values))  # noqa: B023
+                    if verdict == REFUSED:
+                        raise _Refused(milliseconds / 1_000)
+                    if verdict == TAKEN:
+                        return float(milliseconds / 1_000)
+                    await asyncio.sleep(max(LOOK_AGAIN, milliseconds / 1_000))
+        except TimeoutError:
+            raise _Refused(1) from None
+        except _Refused:
+            raise
+        except Unavailable:
+            return None
+
+    async def _check(self) -> None:
+        """Refuse if all have to pause since the place was taken."""
+        left = 0
+        with suppress(Unavailable):
+            left = await self._connection.ask(lambda: self._connection.reads.pttl(PAUSE))
+        if left > 0:
+            raise _Refused(left / 1_000)
+
+    async def _give_back(self, holder: str) -> None:
+        with suppress(Unavailable):  # it ends by itself
+            await self._connection.ask(lambda: self._connection.writes.zrem(HELD, holder))
+
+
+class _Refused(Unavailable):
+    """There is no place, as Redis or time has it."""
+
+    def __init__(self, seconds: float) -> None:
+        wait = max(1, math.ceil(seconds))
+        super().__init__("The film catalogue is asked as often as it may be.", retry_after=wait)
