@@ -50,8 +50,7 @@ def door(stand_in: Tmdb) -> Iterator[Proxy]:
 def settings(door: Proxy, database: str, _valkey: str) -> dict[str, str]:
     with redis.Redis.from_url(_valkey, socket_timeout=5) as link:
         link.flushdb()
-    # More may be under way than by default: who is turned away when a worker is full is not what is tested here.
-    hub = {"DATABASE_URL": database, "REDIS_URL": _valkey, "SECRET_KEY": "k" * 32, "CONCURRENCY": "2000"}
+    hub = {"DATABASE_URL": database, "REDIS_URL": _valkey, "SECRET_KEY": "k" * 32}
     return {**hub, "TMDB_URL": door.url, "TMDB_TOKEN": TOKEN}
 
 

@@ -3,12 +3,17 @@
 import asyncio
 import logging
 import socket
+import struct
+import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from email.utils import format_datetime
+from typing import Any
 
 import pytest
+import uvloop
 from structlog.testing import capture_logs
 
 from moviehub.adapters.memory.budget import MemoryBudget
@@ -471,3 +476,30 @@ async def test_second_tries_are_few_when_many_are_needed(tmdb: StandIn, catalogu
     with pytest.raises(Unavailable):
         await catalogue.movie(FILM)
     assert len(tmdb.requests) == 11 * 2 + 1
+
+
+def test_a_connection_that_is_reset_as_soon_as_it_is_made_is_an_outage_like_any_other() -> None:
+    def reset_all(listener: socket.socket) -> None:
+        with suppress(OSError):  # once it is closed
+            while True:
+                link, _ = listener.accept()
+                link.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                link.close()
+
+    async def ask(url: str) -> set[type]:
+        circuit = Circuit(most_failures=1_000_000)
+        budget = MemoryBudget(100_000, 100)
+        catalogue = TmdbCatalogue(url=url, token=TOKEN, budget=budget, connections=100, circuit=circuit)
+        told: list[Any] = []
+        for _ in range(8):  # one in fifty is found out by who asks it for its peer
+            told += await asyncio.gather(*(catalogue.movie(FILM) for _ in range(100)), return_exceptions=True)
+        await catalogue.close()
+        return {type(each) for each in told}
+
+    with socket.create_server(("127.0.0.1", 0), backlog=100) as listener:
+        thread = threading.Thread(target=reset_all, args=(listener,))
+        thread.start()
+        told = uvloop.run(ask(f"http://127.0.0.1:{listener.getsockname()[1]}/3"))  # the loop that serves
+        listener.shutdown(socket.SHUT_RDWR)
+    thread.join()
+    assert all(issubclass(each, Unavailable) for each in told), told

@@ -109,8 +109,9 @@ async def run(parts: Parts, seconds: float, seed: int) -> None:
                 parts.log.note(f"memory grew from {memory >> 20} to {memory_now >> 20} MB")
             if files_now > files + 40 or threads_now > threads + 8:
                 parts.log.note(f"{files} files and {threads} threads became {files_now} and {threads_now}")
-    if "Traceback" in parts.server.output:
-        parts.log.note("a traceback: " + parts.server.output.split("Traceback", 1)[1][:2_000])
+    for line in parts.server.output.splitlines():
+        if "Traceback" in line:
+            parts.log.note(f"a traceback: {line[:300]} ... {line[-600:]}")
 
 
 def main() -> int:

@@ -87,8 +87,10 @@ class Transport:
                 if status in (200, 400, 404, 422) and not is_page:
                     return status, await _body(response)
                 _refused(path, response)
-        except (httpx.NetworkError, httpx.RemoteProtocolError, httpx.ConnectTimeout) as fault:
+        except (httpx.NetworkError, httpx.RemoteProtocolError, httpx.ConnectTimeout, OSError) as fault:
             raise Again(type(fault).__name__) from None
+        except AttributeError:  # anyio's, on uvloop: it asks a connection that was reset at once who is at its end
+            raise Again("reset at once") from None
         except (httpx.InvalidURL, UnicodeError) as fault:
             raise Unaskable(type(fault).__name__) from None
         except Nonsense as fault:
