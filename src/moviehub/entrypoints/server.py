@@ -32,6 +32,10 @@ CONNECTIONS = 2048
 LONGEST_GOODBYE = 8
 """Seconds for the drain and what workers have begun by its end; with what follows, all is over in ten."""
 
+MOST_DEATHS = 4
+DYING_FOR = 30.0
+"""A worker that had to be begun again so often in so many seconds cannot live."""
+
 _HANGUP: signal.Signals | None = getattr(signal, "SIGHUP", None)
 
 
@@ -96,6 +100,7 @@ def serve(settings: Settings, *, address: str, port: int, workers: int, folder: 
         respawn_interval=1.0,
         workers_kill_timeout=LONGEST_GOODBYE - settings.drain_seconds,
     )
+    server.respawned_wrks = _Respawned()
     end = _End(server, settings.drain_seconds, mark_of_the_end(str(folder)))
     server.on_startup(end.listen)
     os.register_at_fork(after_in_child=_forget_handlers)
@@ -105,6 +110,24 @@ def serve(settings: Settings, *, address: str, port: int, workers: int, folder: 
         # A worker that ends while we are told to is no fault: a Ctrl-C or a supervisor may have told it as well.
         if ended.code and not end.told:
             raise StartError("the workers end again and again as soon as they have begun") from None
+
+
+class _Respawned(dict[int, float]):
+    """When each worker was begun again: what Granian ends by, the good workers too, if one of them was so lately.
+
+    A worker that was killed twice by chance is no such fault, so it has an answer only for one that dies on and on.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._times: dict[int, list[float]] = {}
+
+    def __setitem__(self, worker: int, at: float) -> None:
+        self._times[worker] = [time for time in self._times.get(worker, []) if at - time < DYING_FOR] + [at]
+
+    def get(self, worker: int, default: Any = None) -> Any:
+        times = self._times.get(worker, [])
+        return times[-1] if len(times) >= MOST_DEATHS else default
 
 
 class _End:
