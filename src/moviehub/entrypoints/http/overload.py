@@ -33,9 +33,9 @@ class Overload:
     """Counts the requests that a worker has under way, and tells which more of them are turned away.
 
     It has `most` places: searches may fill half of them, other reads three quarters, and what people write all. A burst
-    finds them all. When they have not been nearly empty for `LONGEST_BURST`, the crowd is no burst but a queue, in which
-    everybody waits for nothing: then there is a quarter of the places, which is enough to keep a worker busy. (Maurer,
-    "Fail at Scale", 2015, has the idea.)
+    finds them all. When they have not been nearly empty for `LONGEST_BURST`, the crowd is no burst but a queue, in
+    which everybody waits for nothing: then there is a quarter of the places, which is enough to keep a worker busy.
+    (Maurer, "Fail at Scale", 2015, has the idea.)
 
     Whoever waits for work that others may wait for too, or still sends a body, takes no place, for it keeps nobody
     from anything. What strangers send, to sign in and the like, has as many places of its own: nearly all of that waits
