@@ -33,6 +33,7 @@ class Metrics:
             registry=self.registry,
         )
         self._children: dict[tuple[str, str, int], Histogram] = {}
+        self._turned_away_children: dict[str, Counter] = {}
 
     def count(self, method: str, route: str, status: int, seconds: float) -> None:
         """One request answered. Methods that HTTP does not know are counted as one."""
@@ -50,7 +51,10 @@ class Metrics:
 
     def count_turned_away(self, kind: str) -> None:
         """One request of this kind turned away, which is counted nowhere else."""
-        self._turned_away.labels(kind).inc()
+        child = self._turned_away_children.get(kind)
+        if child is None:
+            child = self._turned_away_children[kind] = self._turned_away.labels(kind)
+        child.inc()
 
     def exposition(self) -> tuple[str, bytes]:
         """Media type and text of the exposition format, over all workers when there are several."""

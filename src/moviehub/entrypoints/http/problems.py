@@ -1,6 +1,7 @@
 """Problem documents (RFC 9457): the only place where errors become numbers."""
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
@@ -168,7 +169,12 @@ def prebuilt(error: MovieHubError) -> Callable[[Exchange], bytes]:
 
 
 def _instance_of(exchange: Exchange) -> str:
-    return quote("/" + exchange.path[:200].lstrip("/"), safe="/:@!$&'()*+,;=~", errors="replace")
+    return _quoted(exchange.path[:200])
+
+
+@lru_cache(256)
+def _quoted(path: str) -> str:
+    return quote("/" + path.lstrip("/"), safe="/:@!$&'()*+,;=~", errors="replace")
 
 
 def from_framework(error: HTTPException) -> MovieHubError:
