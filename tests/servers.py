@@ -235,3 +235,12 @@ def serving(*words: str, command: Sequence[str] = (MOVIEHUB, "serve"), **setting
 
         eventually(answers)
         yield server
+
+
+@contextmanager
+def two_workers(**settings: str) -> Iterator[Server]:
+    """A server of two workers that both run, and to which nothing unexpected happens."""
+    with serving("--workers", "2", **settings) as server:
+        eventually(lambda: len(server.workers()) == 2)
+        yield server
+        assert "Traceback" not in server.output

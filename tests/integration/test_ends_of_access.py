@@ -9,7 +9,7 @@ import redis
 
 from tests import promises
 from tests.crowd import at_once, rows, statuses
-from tests.servers import PASSWORD, Server, bearer, eventually, moviehub, serving
+from tests.servers import PASSWORD, Server, bearer, moviehub, serving, two_workers
 
 ME = "/api/auth/users/me/"
 REFRESH = "/api/auth/token/refresh/"
@@ -22,10 +22,8 @@ def settings(database: str, _valkey: str) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def server(settings: dict[str, str]) -> Iterator[Server]:
-    with serving("--workers", "2", **settings) as server:
-        eventually(lambda: len(server.workers()) == 2)
+    with two_workers(**settings) as server:
         yield server
-        assert "Traceback" not in server.output
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import redis
 from tests import promises
 from tests.proxy import Proxy
 from tests.reliability import Measured
-from tests.servers import PASSWORD, Server, bearer, eventually, serving
+from tests.servers import PASSWORD, Server, bearer, eventually, two_workers
 
 BACK_WITHIN = 2.0
 REFRESH = "/api/auth/token/refresh/"
@@ -36,10 +36,8 @@ def server(door: Proxy, database: str) -> Iterator[Server]:
     """Started while Redis was away. Limits are on, with quotas that nobody reaches."""
     limits = {f"RATE_LIMIT_{name}": f"{QUOTA}/hour" for name in ("ANONYMOUS", "USER", "AUTH")}
     settings = {"DATABASE_URL": database, "REDIS_URL": door.url, "SECRET_KEY": "k" * 32, **limits}
-    with serving("--workers", "2", **settings) as server:
-        eventually(lambda: len(server.workers()) == 2)
+    with two_workers(**settings) as server:
         yield server
-        assert "Traceback" not in server.output
 
 
 @pytest.fixture

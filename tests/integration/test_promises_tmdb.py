@@ -22,7 +22,7 @@ from tests.crowd import at_once, statuses
 from tests.integration.test_tmdb_end_to_end import Tmdb, stand_in, tmdb
 from tests.proxy import Proxy
 from tests.reliability import Measured
-from tests.servers import Server, eventually, serving
+from tests.servers import Server, eventually, serving, two_workers
 from tests.tmdb_answers import FIRST_ID
 from tests.tmdb_stand_in import TOKEN, Fault
 
@@ -56,10 +56,8 @@ def settings(door: Proxy, database: str, _valkey: str) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def hub(settings: dict[str, str]) -> Iterator[Server]:
-    with serving("--workers", "2", **settings) as server:
-        eventually(lambda: len(server.workers()) == 2)
+    with two_workers(**settings) as server:
         yield server
-        assert "Traceback" not in server.output
 
 
 @pytest.fixture(scope="module")

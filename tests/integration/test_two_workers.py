@@ -14,7 +14,7 @@ import redis
 from tests import promises
 from tests.crowd import MANY, at_once, rows, statuses
 from tests.reliability import Measured
-from tests.servers import PASSWORD, PATIENCE, Server, bearer, ends, eventually, moviehub, serving
+from tests.servers import PASSWORD, PATIENCE, Server, bearer, ends, eventually, moviehub, two_workers
 
 SECONDS = "moviehub_http_request_seconds_count"
 
@@ -30,10 +30,8 @@ def settings(database: str, _valkey: str) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def server(settings: dict[str, str]) -> Iterator[Server]:
-    with serving("--workers", "2", **settings) as server:
-        eventually(lambda: len(server.workers()) == 2)
+    with two_workers(**settings) as server:
         yield server
-        assert "Traceback" not in server.output
         assert server.end() == 0
 
 

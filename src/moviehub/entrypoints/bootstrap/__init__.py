@@ -5,7 +5,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 
 from dependency_injector import containers
-from dependency_injector.providers import Callable, Dependency, Object, Selector, Singleton
+from dependency_injector.providers import Callable, Dependency, Factory, Object, Selector, Singleton
 
 from moviehub.adapters.bcrypt.passwords import BcryptPasswords
 from moviehub.adapters.demo.catalogue import DemoCatalogue
@@ -65,21 +65,14 @@ class Container(containers.DeclarativeContainer):
         memory=Singleton(MemoryCache, clock),
         redis=Singleton(RedisCache, redis, prefix=Callable(cache_prefix, settings), clock=clock),
     )
-    primary = Singleton(
+    _postgres = Factory(
         PostgresStorage,
-        chosen.database_url,
         max_size=chosen.database_pool_size,
         statement_cache=chosen.database_statement_cache,
         workers=chosen.workers,
     )
-    replica = Singleton(
-        PostgresStorage,
-        chosen.database_replica_url,
-        max_size=chosen.database_pool_size,
-        statement_cache=chosen.database_statement_cache,
-        workers=chosen.workers,
-        **HASTE,
-    )
+    primary = Singleton(_postgres, chosen.database_url)
+    replica = Singleton(_postgres, chosen.database_replica_url, **HASTE)
     storage = Selector(
         Callable(_storage, settings),
         memory=Singleton(MemoryStorage),
