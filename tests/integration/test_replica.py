@@ -25,7 +25,8 @@ from moviehub.domain.pages import PageRequest
 from moviehub.domain.ratings import Opinion, Score
 from moviehub.domain.users import User
 from moviehub.entrypoints.bootstrap import running
-from moviehub.entrypoints.checks import checks_of, examine
+from moviehub.entrypoints.checks import Finding, checks_of, examine
+from moviehub.entrypoints.cli.examination import examination
 from moviehub.entrypoints.settings import UNLIMITED, Settings
 from tests import promises
 from tests.api import api_over, problem
@@ -461,6 +462,20 @@ async def test_a_replica_that_is_away_is_a_degraded_part(pair: Pair, valkey_url:
         found = {finding.part: finding for finding in await examine(checks_of(container))}
     assert (found["replica"].state, found["replica"].reason) == ("degraded", "it gives no answer")
     assert {finding.state for part, finding in found.items() if part != "replica"} == {"ok"}
+
+
+async def test_doctor_warns_of_a_replica_that_is_behind(pair: Pair, valkey_url: str) -> None:
+    found: dict[bool, Finding] = {}
+    async with pair.held_back():
+        await pair.primary.run("COMMENT ON DATABASE live IS 'late'", "live")
+        async with running(settings(pair, valkey_url)) as container:
+            found[True] = {each.part: each async for each in examination(container)}["replica"]
+    await pair.caught_up()
+    async with running(settings(pair, valkey_url)) as container:
+        found[False] = {each.part: each async for each in examination(container)}["replica"]
+    assert found[False].state == "ok"
+    assert found[True].state == "degraded"
+    assert found[True].reason.startswith("it is behind: all reads go to the primary meanwhile")
 
 
 async def test_who_has_no_replica_pays_for_none(migrated_url: str) -> None:

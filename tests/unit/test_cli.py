@@ -1,7 +1,12 @@
 """The `moviehub` command without servers: what it offers, how it refuses, and what it never tells."""
 
 import os
+import pty
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import suppress
 
 import click
 import msgspec
@@ -14,9 +19,10 @@ from tests.commands import invoked
 
 NOWHERE = {"MOVIEHUB_DATABASE_URL": "postgresql://hub@db.invalid/hub"}
 MEMORY = {"MOVIEHUB_DATABASE_URL": "memory://"}
+STRONG = "Vq3LhX0bTz7mKc9RfWu2YpJd5NsGa8Ei"
 PRODUCTION = {
     "MOVIEHUB_ENV": "production",
-    "MOVIEHUB_SECRET_KEY": "Vq3LhX0bTz7mKc9RfWu2YpJd5NsGa8Ei",
+    "MOVIEHUB_SECRET_KEY": STRONG,
     "MOVIEHUB_REDIS_URL": "redis://cache.invalid",
     "MOVIEHUB_TRUSTED_PROXIES": "none",
 }
@@ -220,6 +226,44 @@ def test_doctor_finds_a_hub_in_memory_well_and_warns_of_what_may_surprise() -> N
     assert told[:3] == ["ok settings", "warning settings", "warning secret"]
     assert told[3:] == ["ok database", "ok migrations", "ok cache", "ok catalogue"]
     assert "MOVIEHUB_PAGESIZE is no setting of moviehub" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("secrets", "line"),
+    [
+        ({"SECRET_KEY": "marked" * 8}, "warning  secret       MOVIEHUB_SECRET_KEY: too easily guessed for production"),
+        ({"SECRET_KEY": STRONG}, "ok       secret       strong enough for production"),
+        (
+            {"SECRET_KEY": STRONG, "PREVIOUS_SECRET_KEYS": "marked" * 8},
+            "warning  secret       MOVIEHUB_PREVIOUS_SECRET_KEYS: too easily guessed for production",
+        ),
+        ({}, "warning  secret       MOVIEHUB_SECRET_KEY is not set"),
+    ],
+)
+def test_doctor_judges_a_secret_as_production_would(secrets: dict[str, str], line: str) -> None:
+    done = run("doctor", **MEMORY, **{f"MOVIEHUB_{name}": value for name, value in secrets.items()})
+    assert done.exit_code == 0
+    [told] = [each for each in done.stdout.splitlines() if each.split()[1] == "secret"]
+    assert told.startswith(line)
+    assert "marked" not in done.stdout
+    assert STRONG not in done.stdout
+
+
+def test_doctor_tells_a_terminal_that_more_is_to_come_and_leaves_whole_lines() -> None:
+    ours, its = pty.openpty()
+    words = [sys.executable, "-c", "from moviehub.entrypoints.cli import main; main()", "doctor"]
+    with subprocess.Popen(words, stdout=its, stderr=its, env={**os.environ, **MEMORY}) as process:
+        os.close(its)
+        shown = b""
+        with suppress(OSError):  # which a terminal gives when nobody is left on the other side
+            while more := os.read(ours, 4096):
+                shown += more
+        os.close(ours)
+    assert process.returncode == 0
+    told = shown.decode()
+    assert told.startswith("examining …\r\x1b[Kok       settings ")
+    assert told.endswith("\r\nexamining …\r\x1b[K")
+    assert "examining" not in re.sub("examining …\r\x1b\\[K", "", told)
 
 
 @pytest.mark.parametrize(

@@ -183,24 +183,26 @@ def test_what_is_less_grave_than_the_settings_want_is_not_told(written: Written,
     assert [line["event"] for line in written()] == told, "of libraries nobody wants to hear less than a warning"
 
 
-async def test_an_event_within_a_request_has_its_id_and_any_other_has_none(api: Api, written: Written) -> None:
+async def test_an_event_within_a_request_has_its_ids_and_any_other_has_none(api: Api, written: Written) -> None:
     api.catalogue.films = ["no film at all"]
 
-    async def ask(name: str) -> None:
-        assert (await api.get("/api/movies/popular/", headers={"X-Request-ID": name})).status_code == 500
+    async def ask(name: str, trace: str) -> None:
+        ids = {"X-Request-ID": name, "traceparent": f"00-{trace}-00f067aa0ba902b7-01"}
+        assert (await api.get("/api/movies/popular/", headers=ids)).status_code == 500
 
-    await asyncio.gather(ask("one"), ask("two"))
+    await asyncio.gather(ask("one", "1" * 32), ask("two", "2" * 32))
     log.info("nobody asked")
     *within, outside = written()
-    assert {"one", "two"} == {line["request_id"] for line in within}
-    assert "request_id" not in outside
+    assert {line["event"] for line in within} == {"unexpected error", "request"}
+    assert {(line["request_id"], line["trace_id"]) for line in within} == {("one", "1" * 32), ("two", "2" * 32)}
+    assert not {"request_id", "trace_id"} & outside.keys()
 
     def listen(request: httpx.Request) -> httpx.Response:
         logging.getLogger("library").warning("asked")
         return httpx.Response(200)
 
     async def serve() -> None:
-        logs.REQUEST_ID.set("three")
+        logs.REQUEST.set(("three", ()))
         await asyncio.to_thread(listen, httpx.Request("GET", "http://x.test"))
 
     await asyncio.create_task(serve())

@@ -73,6 +73,8 @@ def test_an_empty_variable_counts_as_not_set() -> None:
         ("MOVIEHUB_PUBLIC_URL", "https://example.org/path"),
         ("MOVIEHUB_DATABASE_STATEMENT_CACHE", "yes"),
         ("MOVIEHUB_DRAIN_SECONDS", "6"),
+        ("MOVIEHUB_ACCESS_LOG", "on"),
+        ("MOVIEHUB_SLOW_QUERY_MS", "0.5"),
         ("MOVIEHUB_TMDB_URL", "https://tmdb.example.org/3"),
     ],
 )

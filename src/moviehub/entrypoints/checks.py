@@ -26,6 +26,13 @@ class Finding:
     reason: str = ""
 
 
+def told(fault: Exception) -> str:
+    """A fault in its own words, and of what it came only the kind, whose words may hold names and addresses."""
+    words, cause = str(fault) or type(fault).__name__, fault.__cause__
+    why = getattr(fault, "why", type(cause).__name__ if cause else "")
+    return f"{words.rstrip('.')} ({why})" if why else words
+
+
 @dataclass(frozen=True, slots=True)
 class Check:
     """A question to one part, and what the hub is when it is not answered well within a second."""
@@ -42,17 +49,17 @@ class Check:
         except TimeoutError:
             return Finding(self.part, self.without, f"gives no answer within {LONGEST_CHECK:g} s")
         except Exception as fault:  # whatever it is, the part is ill
-            return Finding(self.part, self.without, str(fault) or type(fault).__name__)
+            return Finding(self.part, self.without, told(fault))
         return Finding(self.part, "ok")
 
 
 def checks_of(container: Container, *, thorough: bool = False) -> tuple[Check, ...]:
     """The checks of this container: its adapters' own pings. Adapters in memory are always well.
 
-    `thorough` ones also put a question to the catalogue, and want the very schema that this version is made for. A hub
-    that serves asks for less: its catalogue counts calls, and its database may be newer than itself for a while.
+    `thorough` ones want the very schema that this version is made for: the database of a hub that serves may be newer
+    than itself for a while.
     """
-    catalogue, storage = container.catalogue(), container.storage()
+    storage = container.storage()
     revision = getattr(storage, "revision", None)
     replica = getattr(storage, "ping_replica", None)
 
@@ -65,15 +72,15 @@ def checks_of(container: Container, *, thorough: bool = False) -> tuple[Check, .
         if seen is None:
             raise RuntimeError("there are no tables yet: run moviehub migrate")
         if thorough and seen != newest_revision():
-            raise RuntimeError(f"at revision {seen}, and this moviehub is made for {newest_revision()}")
+            advice = "run moviehub migrate, or a newer moviehub if the database is the newer of the two"
+            raise RuntimeError(f"at revision {seen}, and this moviehub is made for {newest_revision()}: {advice}")
 
-    asked_catalogue = catalogue.genres if thorough else getattr(catalogue, "ping", _well)
     return (
         Check("database", getattr(storage, "ping", _well), "unavailable"),
         Check("migrations", migrated, "unavailable"),
         *([Check("replica", replica, "degraded")] if replica else []),
         Check("cache", getattr(container.cache(), "ping", _well), "degraded"),
-        Check("catalogue", asked_catalogue, "degraded"),
+        Check("catalogue", getattr(container.catalogue(), "ping", _well), "degraded"),
     )
 
 

@@ -1,10 +1,10 @@
-"""How the hub logs: one JSON line an event on standard error, with the id of the request it belongs to."""
+"""How the hub logs: one JSON line an event on standard error, with the ids of the request it belongs to."""
 
 import json
 import logging
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from contextvars import ContextVar
 
@@ -13,15 +13,31 @@ import structlog
 
 from moviehub.entrypoints.settings import Settings
 
-REQUEST_ID: ContextVar[str] = ContextVar("request_id")
-"""The id of the request that this task serves."""
+Headers = Iterable[tuple[bytes, bytes]]
+
+REQUEST: ContextVar[tuple[str, Headers]] = ContextVar("request", default=("", ()))
+"""The id of the request that this task serves, and its headers, whose `traceparent` is read when a line is written."""
+
+# https://www.w3.org/TR/trace-context/#traceparent-header-field-values; after version 00 nothing may follow.
+_TRACEPARENT = re.compile(
+    rb"(?!ff|00.{53}.)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?"
+)
 
 _BEYOND_ASCII = re.compile("[^ -~]")
 
 
-def _add_request_id(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    if request_id := REQUEST_ID.get(None):
+def trace_id() -> str:
+    """The trace that the request of this task is part of, if its client said so well."""
+    told = [value for name, value in REQUEST.get()[1] if name == b"traceparent"]
+    found = _TRACEPARENT.fullmatch(told[0]) if len(told) == 1 else None
+    return found[1].decode() if found else ""
+
+
+def _add_ids(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    if request_id := REQUEST.get()[0]:
         event["request_id"] = request_id
+    if trace := trace_id():
+        event["trace_id"] = trace
     return event
 
 
@@ -38,6 +54,11 @@ class _Lines(structlog.WriteLogger):
     debug = info = warning = error = critical = msg
 
 
+def write(line: str) -> None:
+    """Write a line that is JSON in ASCII already."""
+    _Lines().msg(line)
+
+
 class _Libraries(logging.Handler):
     """Writes what libraries log; what they log wrongly is one line too, and not what Python would make of it."""
 
@@ -52,7 +73,7 @@ def configure(settings: Settings) -> None:
     """Send every log event, the libraries' own too, through one JSON renderer."""
     level = logging.getLevelNamesMapping()[settings.log_level.upper()]
     shared: list[structlog.typing.Processor] = [
-        _add_request_id,
+        _add_ids,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,

@@ -94,16 +94,20 @@ def _networks(text: str) -> tuple[str, ...]:
     return _items(text)
 
 
-def _language(text: str) -> str:
-    if not re.fullmatch(r"[a-z]{2,3}(-[A-Z]{2})?", text):
-        raise ValueError("expected a language such as en or en-US")
-    return text
+def _matching(pattern: str, expected: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise ValueError(f"expected {expected}")
+        return text
+
+    return read
 
 
-def _region(text: str) -> str:
-    if not re.fullmatch(r"([A-Z]{2})?", text):
-        raise ValueError("expected a country of two capital letters, such as US")
-    return text
+_language = _matching(r"[a-z]{2,3}(-[A-Z]{2})?", "a language such as en or en-US")
+_region = _matching(r"([A-Z]{2})?", "a country of two capital letters, such as US")
+_public_url = _matching(
+    r"(https?://[^/\s?#]+)?", "a scheme and a host without a path, such as https://movies.example.org"
+)
 
 
 def _secret(text: str) -> str:
@@ -144,12 +148,6 @@ def _written(value: Any) -> str:
         (window,) = [name for name, seconds in _WINDOWS.items() if seconds == value.seconds]
         return f"{value.quota}/{window}"
     return "off" if value is None else str(value)
-
-
-def _public_url(text: str) -> str:
-    if text and not re.fullmatch(r"https?://[^/\s?#]+", text):
-        raise ValueError("expected a scheme and a host without a path, such as https://movies.example.org")
-    return text
 
 
 def _setting(default: Any, read: Callable[[str], Any], *, secret: bool = False) -> Any:
@@ -199,6 +197,8 @@ class Settings:
     concurrency: int = _setting(400, _whole(8, 100_000))
     drain_seconds: int = _setting(0, _whole(0, 5))
     data_dir: str = _setting("", str)
+    access_log: Literal["off", "errors", "all"] = _setting("errors", _choice("off", "errors", "all"))
+    slow_query_ms: int = _setting(500, _whole(0, 60_000))
     log_level: str = _setting("info", _choice("debug", "info", "warning", "error"))
 
     @classmethod
@@ -234,13 +234,8 @@ class Settings:
     def _check_production(self, given: Mapping[str, Any]) -> None:
         if not self.secret_key:
             raise SettingsError(f"MOVIEHUB_SECRET_KEY: production needs one; {MAKE_ONE}")
-        for name, secrets, advice in (
-            ("SECRET_KEY", (self.secret_key,), MAKE_ONE),
-            ("PREVIOUS_SECRET_KEYS", self.previous_secret_keys, "leave it out"),
-        ):
-            if any(map(_can_be_guessed, secrets)):
-                why = "a well-known word, a repetition or few different characters"
-                raise SettingsError(f"{PREFIX}{name}: too easily guessed for production, with {why} in it; {advice}")
+        if weakness := self.weakness():
+            raise SettingsError(weakness)
         if self.database_url.startswith(("memory:", "embedded:")):
             raise SettingsError("MOVIEHUB_DATABASE_URL: production needs a postgresql:// database")
         if self.redis_url.startswith("memory:"):
@@ -249,6 +244,17 @@ class Settings:
             raise SettingsError("MOVIEHUB_TRUSTED_PROXIES: production needs the proxies' networks, or none without any")
         if "*" in self.cors_origins:
             raise SettingsError("MOVIEHUB_CORS_ORIGINS: production needs each origin by its name instead of *")
+
+    def weakness(self) -> str:
+        """Why production refuses the secrets; nothing if it takes them."""
+        for name, secrets, advice in (
+            ("SECRET_KEY", (self.secret_key,) if self.secret_key else (), MAKE_ONE),
+            ("PREVIOUS_SECRET_KEYS", self.previous_secret_keys, "leave it out"),
+        ):
+            if any(map(_can_be_guessed, secrets)):
+                why = "a well-known word, a repetition or few different characters"
+                return f"{PREFIX}{name}: too easily guessed for production, with {why} in it; {advice}"
+        return ""
 
     def variables(self) -> dict[str, str]:
         """The environment in which these same settings are read."""

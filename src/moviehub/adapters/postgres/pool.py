@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
@@ -13,6 +14,7 @@ import structlog
 
 from moviehub.adapters.postgres.errors import DEAD, FAILURES, OTHERS_FIRST, translated
 from moviehub.adapters.postgres.statements import Row, Runs, Statement
+from moviehub.adapters.postgres.transactions import Transaction, tell_slow
 from moviehub.domain.errors import Unavailable
 
 T = TypeVar("T")
@@ -43,12 +45,13 @@ ALLOWED = """
     SELECT least(
         current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
             - coalesce(current_setting('reserved_connections', true)::int, 0),
-        nullif(rolconnlimit, -1),
-        nullif(datconnlimit, -1)
+        nullif(rolconnlimit, -1), nullif(datconnlimit, -1)
     )
     FROM pg_roles, pg_database WHERE rolname = session_user AND datname = current_database()
 """
 """How many connections we and all others who are like us may have."""
+
+ADVICE = "lower MOVIEHUB_DATABASE_POOL_SIZE or the workers, or raise max_connections or the limit of role or database"
 
 
 async def _nothing(_: object) -> None:
@@ -60,29 +63,6 @@ def _is_gone(connection: Any) -> bool:
         return bool(connection.is_closed())
     except asyncpg.InterfaceError:  # the pool has taken it back already
         return True
-
-
-class Transaction(Runs):
-    """Runs statements in the transaction that is open on one connection."""
-
-    def __init__(self, connection: Any) -> None:
-        self._connection = connection
-
-    async def rows(self, statement: Statement, **values: Any) -> Sequence[Row]:
-        try:
-            found: list[Row] = await self._connection.fetch(statement.sql, *statement.arguments(values))
-        except FAILURES as failure:
-            raise translated(failure) from failure
-        return found
-
-    async def commit(self) -> None:
-        """Keep what was done, or raise."""
-        try:
-            outcome = await self._connection.execute("COMMIT")
-        except FAILURES as failure:
-            raise translated(failure) from failure
-        if outcome != "COMMIT":  # a statement had failed, somebody caught that, and the server rolled all back
-            raise Unavailable("The transaction had failed and was not kept.")
 
 
 class Autocommit(Runs):
@@ -109,6 +89,7 @@ class Pool(Runs):
         command_timeout: float,
         statement_cache: bool,
         workers: int = 1,
+        slow_query_ms: int = 0,
     ) -> None:
         settings = {"application_name": "moviehub"}
         if statement_cache:  # else a pooler is between, which may refuse these, and whose connections are others' too
@@ -127,6 +108,7 @@ class Pool(Runs):
         self._direct = statement_cache
         self._most = max_size * workers
         self._wait_timeout = wait_timeout
+        self._slow = slow_query_ms / 1000 or math.inf
         self._seats = asyncio.Semaphore(max_size)
         self._pool: Any = None
         self._opening: asyncio.Task[None] | None = None
@@ -147,10 +129,9 @@ class Pool(Runs):
         arguments = statement.arguments(values)
         found: list[Row]
         connection, found = await self._lent(
-            lambda connection: connection.fetch(statement.sql, *arguments), self._clear, again=again
+            statement, lambda connection: connection.fetch(statement.sql, *arguments), self._clear, again=again
         )
         await self._give_back(connection)
-        self._answered_at = time.monotonic()
         return found
 
     def answered_within(self, seconds: float) -> bool:
@@ -160,9 +141,9 @@ class Pool(Runs):
     @asynccontextmanager
     async def transaction(self, on_commit: Callable[[], object] = bool) -> AsyncIterator[Transaction]:
         """Commits on a clean exit and then calls `on_commit`; rolls back on any error."""
-        connection, _ = await self._lent(lambda connection: connection.execute(BEGIN), self._undo)
+        connection, _ = await self._lent("BEGIN", lambda connection: connection.execute(BEGIN), self._undo)
         try:
-            transaction = Transaction(connection)
+            transaction = Transaction(connection, self._slow)
             yield transaction
             await transaction.commit()
         except BaseException as failure:
@@ -175,6 +156,12 @@ class Pool(Runs):
             on_commit()
         finally:
             await self._give_back(connection)
+
+    async def connections(self) -> tuple[int, int | None]:
+        """How many all workers together may want, and how many they can have; None if a pooler is between."""
+        connection, allowed = await self._lent("pool.ALLOWED", self._allowed, self._clear)
+        await self._give_back(connection)
+        return self._most, allowed
 
     async def close(self) -> None:
         """Wait for what is lent, for a while, and close every connection."""
@@ -190,6 +177,7 @@ class Pool(Runs):
 
     async def _lent(
         self,
+        what: Statement | str,
         act: Callable[[Any], Awaitable[T]],
         after_failure: Callable[[Any], Coroutine[Any, Any, None]],
         *,
@@ -202,9 +190,19 @@ class Pool(Runs):
         """
         repeats = 0
         while True:
+            asked_at = time.monotonic()
             connection = await self._take()
+            begun_at, failed = time.monotonic(), True
             try:
-                return connection, await act(connection)
+                try:
+                    done = await act(connection)
+                    failed = False
+                finally:
+                    ended_at = time.monotonic()
+                    if ended_at - asked_at >= self._slow:
+                        tell_slow(what, ended_at - begun_at, waited=begun_at - asked_at, failed=failed)
+                self._answered_at = ended_at
+                return connection, done
             except BaseException as failure:
                 dead = isinstance(failure, DEAD) or _is_gone(connection)
                 self._later(after_failure(connection))
@@ -247,24 +245,20 @@ class Pool(Runs):
     async def _open(self) -> None:
         try:
             pool = await self._create()
-            if self._direct:
-                await self._compare(pool)
+            await self._compare(pool)
             self._pool = pool
         finally:
             self._opening = None
 
+    async def _allowed(self, asked: Any) -> int | None:
+        return await asked.fetchval(ALLOWED) if self._direct else None
+
     async def _compare(self, pool: Any) -> None:
         """Warn if all workers together may want more connections than they can have."""
         with suppress(*FAILURES):  # it is only advice
-            allowed = await pool.fetchval(ALLOWED)
+            allowed = await self._allowed(pool)
             if allowed is not None and self._most > allowed:
-                log.warning(
-                    "too_few_connections",
-                    wanted=self._most,
-                    allowed=allowed,
-                    advice="lower MOVIEHUB_DATABASE_POOL_SIZE or the number of workers, or raise max_connections or"
-                    " the connection limit of the role or the database",
-                )
+                log.warning("too_few_connections", wanted=self._most, allowed=allowed, advice=ADVICE)
 
     async def _give_back(self, connection: Any) -> None:
         try:

@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcon
 from contextvars import Context
 from datetime import timedelta
 
+from moviehub.adapters.postgres.diagnosis import Diagnosis
 from moviehub.adapters.postgres.replica import NEVER, Either, Watch
 from moviehub.adapters.postgres.storage import PostgresStorage
 from moviehub.application.ports import Cache, Cached, Clock
@@ -109,6 +110,10 @@ class ReplicatedStorage(Storage):
     async def revision(self) -> str | None:
         """The newest migration that the primary has seen, if any."""
         return await self._primary.revision()
+
+    async def diagnosis(self) -> Diagnosis:
+        """What an operator wants to know of the primary."""
+        return await self._primary.diagnosis()
 
     async def close(self) -> None:
         """Let go of every connection."""

@@ -1,5 +1,6 @@
 """SQL compiled once, in the form and with the argument order that asyncpg takes."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
@@ -47,11 +48,33 @@ class Statement:
             self.sql, self._names = compiled.string, tuple(compiled.positiontup)
             self._constants = {name: value for name, value in compiled.params.items() if value is not None}
         self.reads = isinstance(described, Select) if reads is None else reads
+        self._made_in = _maker()
+
+    @property
+    def name(self) -> str:
+        """What to look for in the code: the module, and the constant that holds it or the function that makes it."""
+        module, maker = self._made_in
+        held = [] if maker != "<module>" else vars(sys.modules[module]).items()
+        constant = next((name for name, value in held if self in _statements_in(value)), maker)
+        return f"{module.rpartition('.')[2]}.{constant}"
 
     def arguments(self, values: Mapping[str, Any]) -> list[Any]:
         """The values in the order of `$1`, `$2` and so on; a name without a value is a KeyError."""
         known = {**self._constants, **values} if self._constants else values
         return [known[name] for name in self._names]
+
+
+def _maker() -> tuple[str, str]:
+    """The module and the function, outside of this module, in which a statement is being made."""
+    frame = sys._getframe(1)
+    while frame.f_globals["__name__"] == __name__ and frame.f_back is not None:
+        frame = frame.f_back
+    return frame.f_globals["__name__"], frame.f_code.co_name
+
+
+def _statements_in(value: object) -> list[Statement]:
+    found = value.values() if isinstance(value, dict) else [value]
+    return [each for each in found if isinstance(each, Statement)]
 
 
 class Runs(Protocol):

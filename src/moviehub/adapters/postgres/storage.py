@@ -5,6 +5,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcon
 from dataclasses import dataclass
 
 from moviehub.adapters.postgres.audit import PostgresAudit, tell
+from moviehub.adapters.postgres.diagnosis import Diagnosis, diagnose
 from moviehub.adapters.postgres.favorites import PostgresFavorites
 from moviehub.adapters.postgres.movies import Counts, PostgresMovies
 from moviehub.adapters.postgres.pool import Autocommit, Pool
@@ -42,7 +43,8 @@ class PostgresStorage(Storage):
     It connects when first used, so a database that is down keeps no process from starting. The time-outs, in seconds,
     are for a connection when all are lent, for a new one, and for a statement. Without `statement_cache` it works
     behind a pooler that hands out connections by the transaction. As many `workers` as there are open so many
-    connections each. How many films a list has in all may be `count_ttl` seconds old, if they are `count_from` or more.
+    connections each. A statement that takes `slow_query_ms` milliseconds is logged by its name, unless that is 0. How
+    many films a list has in all may be `count_ttl` seconds old, if they are `count_from` or more.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class PostgresStorage(Storage):
         command_timeout: float = 1.5,
         statement_cache: bool = True,
         workers: int = 1,
+        slow_query_ms: int = 0,
         count_ttl: float = 2.0,
         count_from: int = 1_000,
     ) -> None:
@@ -68,6 +71,7 @@ class PostgresStorage(Storage):
             command_timeout=command_timeout,
             statement_cache=statement_cache,
             workers=workers,
+            slow_query_ms=slow_query_ms,
         )
         self._counts = Counts(count_ttl, count_from)
         self._reading = self.reads(self.pool)
@@ -123,6 +127,10 @@ class PostgresStorage(Storage):
         if not row["is_migrated"]:
             return None
         return next((row["version_num"] for row in await self.pool.rows(REVISION)), None)
+
+    async def diagnosis(self) -> Diagnosis:
+        """What an operator wants to know of the server and of this database."""
+        return await diagnose(self.pool)
 
     async def close(self) -> None:
         """Let go of every connection."""

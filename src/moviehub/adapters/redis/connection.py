@@ -1,9 +1,9 @@
 """How Redis is asked: briefly, and not at all while it does not answer."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextvars import Context
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import structlog
 from redis.asyncio import BlockingConnectionPool, Redis
@@ -50,13 +50,17 @@ class Connection:
                 answer = await command()
         except FAILURES as fault:
             self._failed(type(fault).__name__)
-            raise Unavailable("Redis cannot be reached now.") from None
+            raise Unavailable("Redis cannot be reached now.") from fault
         self._succeeded()
         return answer
 
     async def ping(self) -> None:
         """Unavailable if Redis does not answer."""
         await self.ask(self.reads.ping)
+
+    async def info(self) -> Mapping[str, Any]:
+        """What the server tells of itself."""
+        return await self.ask(self.reads.info)
 
     async def close(self) -> None:
         """Give the connections back."""

@@ -11,8 +11,16 @@ from typing import NoReturn, TypeVar
 import structlog
 
 from moviehub.adapters.tmdb.circuit import Circuit, Failure, OverLimit
-from moviehub.adapters.tmdb.payloads import Nonsense, Unusable, read_changes, read_genres, read_movie, read_page
-from moviehub.adapters.tmdb.transport import Again, Transport, Unaskable
+from moviehub.adapters.tmdb.payloads import (
+    Nonsense,
+    Unusable,
+    read_authentication,
+    read_changes,
+    read_genres,
+    read_movie,
+    read_page,
+)
+from moviehub.adapters.tmdb.transport import Again, Refused, Transport, Unaskable
 from moviehub.application.ports import BACKGROUND, Budget, Catalogue
 from moviehub.domain.errors import Unavailable
 from moviehub.domain.listings import (
@@ -113,6 +121,22 @@ class TmdbCatalogue(Catalogue):
         """Unavailable from when TMDb was found to be out until a question was answered again. Asks nothing."""
         if self._circuit.state != "closed":
             raise Unavailable("TMDb was out when it was last asked.")
+
+    @property
+    def key_kind(self) -> str:
+        """What the key is by its form: v3 key or v4 read token; nothing if it has neither."""
+        return self._transport.kind
+
+    async def takes_key(self) -> bool:
+        """Whether TMDb takes the key. Raises Unavailable if that cannot be known now."""
+        path = "authentication"
+        try:
+            answer = await self._ask(path, {}, read_authentication)
+        except Refused:
+            return False
+        if isinstance(answer, bool):
+            return answer
+        self._fail(path, f"status {answer}")
 
     async def close(self) -> None:
         """Give the connections back."""

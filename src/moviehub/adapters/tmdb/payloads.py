@@ -88,6 +88,12 @@ class ChangesIn(msgspec.Struct):
     total_pages: int
 
 
+class AuthenticationIn(msgspec.Struct):
+    """Whether the key is good."""
+
+    success: bool
+
+
 ELEMENTS: dict[str, type[Any]] = {"genre_ids": int, "genres": GenreIn, "results": MovieIn, "changes": ChangeIn}
 """What the lists hold, so that one bad element does not cost the others."""
 
@@ -95,6 +101,7 @@ _movie = msgspec.json.Decoder(MovieIn)
 _page = msgspec.json.Decoder(PageIn)
 _genres = msgspec.json.Decoder(GenresIn)
 _changes = msgspec.json.Decoder(ChangesIn)
+_authentication = msgspec.json.Decoder(AuthenticationIn)
 
 
 def read_page(body: bytes, number: int) -> tuple[CataloguePage, list[str]]:
@@ -149,6 +156,11 @@ def read_changes(body: bytes) -> tuple[tuple[set[int], int], list[str]]:
     if "changes" in lost and not good:
         raise Nonsense("a page without one change that can be read")
     return (good, told.total_pages), lost
+
+
+def read_authentication(body: bytes) -> tuple[bool, list[str]]:
+    """Whether the key is good. Raises Nonsense."""
+    return _read(body, _authentication, []).success, []
 
 
 def _read(body: bytes, decoder: "msgspec.json.Decoder[T]", lost: list[str]) -> T:

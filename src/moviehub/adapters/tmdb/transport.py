@@ -25,10 +25,15 @@ MOST_RETRY_AFTER = 60
 RETRY_AFTER = 2
 
 _V3_KEY = re.compile(r"[0-9A-Fa-f]{32}")
+_V4_TOKEN = re.compile(r"[\w-]+(\.[\w-]+){2}")
 
 
 class Again(Failure):
     """A failure that may be gone at once: a connection that broke, a gateway in trouble."""
+
+
+class Refused(Failure):
+    """The key is not taken."""
 
 
 class Unaskable(ValueError):
@@ -67,6 +72,8 @@ class Transport:
         token = token.strip()
         if not (token.isascii() and token.isprintable()) or " " in token:
             raise ValueError("the TMDb token holds characters that no token has")
+        self.kind = "v3 key" if _V3_KEY.fullmatch(token) else "v4 read token" if _V4_TOKEN.fullmatch(token) else ""
+        """What the key is by its form; nothing if it has neither."""
         self._client = httpx.AsyncClient(
             base_url=url.rstrip("/") + "/",
             transport=_Signed(token, connections),
@@ -109,6 +116,7 @@ def _refused(path: str, response: httpx.Response) -> NoReturn:
         raise Again(f"status {status}")
     if status in (401, 403):
         log.error("tmdb_refuses_the_key", path=path, status=status, hint="check MOVIEHUB_TMDB_TOKEN")
+        raise Refused(f"status {status}")
     if status == 429:
         raise OverLimit("over the limit", retry_after=_retry_after(response.headers.get("Retry-After", "")))
     raise Failure(f"status {status}")

@@ -70,6 +70,7 @@ class Container(containers.DeclarativeContainer):
         max_size=chosen.database_pool_size,
         statement_cache=chosen.database_statement_cache,
         workers=chosen.workers,
+        slow_query_ms=chosen.slow_query_ms,
     )
     primary = Singleton(_postgres, chosen.database_url)
     replica = Singleton(_postgres, chosen.database_replica_url, **HASTE)

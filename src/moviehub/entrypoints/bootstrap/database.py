@@ -8,6 +8,7 @@ from pathlib import Path
 
 from moviehub.adapters.embedded import EmbeddedError, PrivatePostgres, default_data_dir
 from moviehub.adapters.postgres import migrations
+from moviehub.adapters.postgres.diagnosis import Diagnosis as Diagnosis
 from moviehub.domain.errors import MovieHubError
 from moviehub.entrypoints.settings import PREFIX, SHORTEST_SECRET, Settings
 

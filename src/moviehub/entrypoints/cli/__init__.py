@@ -13,6 +13,7 @@ import msgspec
 
 from moviehub import __version__
 from moviehub.domain.errors import MovieHubError
+from moviehub.entrypoints.cli.doctor import doctor
 from moviehub.entrypoints.cli.running import (
     ConfigFault,
     cannot_listen,
@@ -26,11 +27,10 @@ from moviehub.entrypoints.cli.running import (
     warn_of_unknown_variables,
 )
 from moviehub.entrypoints.cli.users import user
-from moviehub.entrypoints.settings import Settings, SettingsError, unknown_variables
+from moviehub.entrypoints.settings import Settings
 
 if TYPE_CHECKING:
     from moviehub.entrypoints.bootstrap import Container
-    from moviehub.entrypoints.checks import Finding
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100, "show_default": True})
@@ -137,45 +137,7 @@ def migrate() -> None:
                 click.echo(f"Warning: the cache could not be flushed: {fault}", err=True)
 
 
-async def _examine(container: "Container") -> "list[Finding]":
-    from moviehub.entrypoints.checks import checks_of, examine
-
-    return await examine(checks_of(container, thorough=True))
-
-
-@main.command()
-def doctor() -> None:
-    """Check settings, database, schema, cache and catalogue. The exit code is 0 unless one that is needed is ill."""
-    from moviehub.entrypoints.bootstrap import plugged_in
-    from moviehub.entrypoints.bootstrap.database import StartError
-
-    faults = 0
-
-    def say(state: str, what: str, told: str) -> None:
-        nonlocal faults
-        faults += state == "fault"
-        click.echo(f"{state:8} {what:12} {told}")
-
-    try:
-        settings = Settings.read()
-        plugged_in(settings)
-    except SettingsError as fault:
-        say("fault", "settings", str(fault))
-        sys.exit(ConfigFault.exit_code)
-    parts = f"{settings.storage} storage, {settings.cache} cache, {settings.catalogue} catalogue"
-    say("ok", "settings", f"{settings.env}: {parts}")
-    for name in unknown_variables():
-        say("warning", "settings", f"{name} is no setting of moviehub: a typing error?")
-    if not settings.secret_key and not settings.database_url.startswith("embedded:"):
-        say("warning", "secret", "MOVIEHUB_SECRET_KEY is not set: sessions end when the server does")
-    try:
-        with ready(settings) as started:
-            for finding in run(started, _examine):
-                state = {"ok": "ok", "degraded": "warning", "unavailable": "fault"}[finding.state]
-                say(state, finding.part, finding.reason or "answers")
-    except (MovieHubError, StartError) as fault:
-        say("fault", "database", str(fault))
-    sys.exit(1 if faults else 0)
+main.add_command(doctor)
 
 
 @main.command()

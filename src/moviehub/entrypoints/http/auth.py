@@ -46,6 +46,7 @@ class BearerAuth(ASGIMiddleware):
             await self.gate.pass_stranger(exchange)
         else:
             caller = await self._caller(exchange)
+            exchange.user_id = caller.user.id
             await self.gate.pass_user(exchange, caller.user.id)
             scope["user"] = caller
             if auth == "staff" and not caller.user.is_staff:

@@ -13,33 +13,28 @@ from moviehub.application.flights import CALLER
 from moviehub.domain.errors import MovieHubError
 from moviehub.domain.limits import RateLimited
 from moviehub.entrypoints.http import problems
+from moviehub.entrypoints.http.access import AccessLog
 from moviehub.entrypoints.http.bounds import LARGEST_HEADERS, drain, refusal_of
-from moviehub.entrypoints.http.calls import send_whole
 from moviehub.entrypoints.http.cors import Cors
 from moviehub.entrypoints.http.exchange import Exchange, Proxies
 from moviehub.entrypoints.http.limits import UNLIMITED, Gate, told
 from moviehub.entrypoints.http.metrics import Metrics
 from moviehub.entrypoints.http.negotiation import LEAST_COMPRESSED, accepts_gzip, encoded, etag_matches
 from moviehub.entrypoints.http.overload import Overload
-from moviehub.entrypoints.http.public_pages import LONGEST_KEPT, Headers, PublicPage, PublicPages
-from moviehub.entrypoints.logs import REQUEST_ID
+from moviehub.entrypoints.http.public_pages import Headers, PublicPage, PublicPages
+from moviehub.entrypoints.logs import REQUEST
 from moviehub.entrypoints.settings import Settings
 
 LONGEST_REMEMBERED = 200
 
 _SANE_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 _PREFLIGHT = b"access-control-request-method"
-_MAX_AGE = re.compile(rb"public, max-age=([0-9]+)")
 _SECURITY: Headers = [
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
     (b"referrer-policy", b"no-referrer"),
 ]
 _POLICY = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
-_OF_ONE_ANSWER = (
-    *(b"cache-control", b"age", b"x-request-id", b"content-length", b"cache-status"),
-    *(b"ratelimit-policy", b"ratelimit"),
-)
 _OF_A_BODY = (b"content-type", b"content-length", b"content-encoding")
 _HSTS = (b"strict-transport-security", b"max-age=31536000; includeSubDomains")
 
@@ -58,6 +53,7 @@ class Edge:
         self.pages = PublicPages()
         self.proxies = Proxies(settings)
         self.metrics = metrics
+        self.access = AccessLog(settings.access_log)
         self.origins = frozenset(origin.encode() for origin in settings.cors_origins)
 
     async def __call__(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
@@ -101,6 +97,7 @@ class Edge:
             proxies=self.proxies,
             settings=self.settings,
         )
+        REQUEST.set((exchange.request_id, scope["headers"]))
         key = page = None
         if authorization is None and host and size <= LARGEST_HEADERS and method in ("GET", "HEAD"):
             seen = (exchange.scheme, exchange.base_url) if self.proxies.any else (scope["scheme"], host)
@@ -111,8 +108,10 @@ class Edge:
         if kind is not None and self.overload.is_full(kind):
             headers, body = self.overload.refusal(exchange)
             headers = headers if self.cors is None else self.cors.marked(headers, origin)
-            await send_whole(send, 503, self._common(headers, exchange), b"" if method == "HEAD" else body)
+            await exchange.answer(send, 503, self._common(headers, exchange), body)
             self.metrics.count_turned_away(kind)
+            if self.access.every:  # of a crowd it is enough to know how many
+                self.access.tell(exchange, "(none)", time.perf_counter() - started)
             return
         receive = self.overload.begin(kind, receive)
         try:
@@ -123,16 +122,18 @@ class Edge:
                 except RateLimited as refusal:
                     limited = refusal
             if page is not None and limited is None:
-                await self._send_page(page, method, exchange, gzipped, condition, send)
-                status, template = 200, page.template
+                await self._send_page(page, exchange, gzipped, condition, send)
+                template = page.template
             else:
                 fault = limited or refusal_of(scope, host, size, length)
-                status, template = await self._serve(
-                    scope, receive, send, exchange, fault, origin, gzipped, condition, key
-                )
+                template = await self._serve(scope, receive, send, exchange, fault, origin, gzipped, condition, key)
         finally:
             self.overload.end(kind)
-        self.metrics.count(method, template, status, time.perf_counter() - started)
+        seconds = time.perf_counter() - started
+        self.metrics.count(method, template, exchange.status, seconds)
+        access = self.access
+        if seconds >= access.least_seconds or exchange.status >= access.least_status:
+            access.tell(exchange, template, seconds)
 
     async def _serve(
         self,
@@ -145,11 +146,10 @@ class Edge:
         gzipped: bool,
         condition: bytes,
         key: tuple[object, ...] | None,
-    ) -> tuple[int, str]:
-        """Ask the router unless there is a fault already. The status, and the template of the path."""
+    ) -> str:
+        """Ask the router unless there is a fault already. The template of the path."""
         path, method = exchange.path, exchange.method
         scope["moviehub"] = exchange  # type: ignore[typeddict-unknown-key]
-        REQUEST_ID.set(exchange.request_id)
         CALLER.set(object())
         answer = _Answer()
         if path.startswith("/api/v1/"):
@@ -184,16 +184,15 @@ class Edge:
             answer.status = 204
         template = scope.get("path_template") or "(none)"
         if answer.status == 200 and method in ("GET", "HEAD"):
-            status = await self._send_good(answer, exchange, gzipped, condition, send, key, template)
+            await self._send_good(answer, exchange, gzipped, condition, send, key, template)
         else:
-            status = answer.status
             headers = self._common(answer.headers, exchange)
-            if status == 204:
+            if answer.status == 204:
                 body, headers = b"", [pair for pair in headers if pair[0] != b"content-type"]
             else:
                 body, headers = encoded(answer.body, headers, gzipped)
-            await send_whole(send, status, headers, b"" if method == "HEAD" else body)
-        return status, template
+            await exchange.answer(send, answer.status, headers, body)
+        return template
 
     def _common(self, headers: Headers, exchange: Exchange) -> Headers:
         """The answer's own headers and those that every answer has."""
@@ -218,37 +217,24 @@ class Edge:
         send: Send,
         key: tuple[object, ...] | None,
         template: str,
-    ) -> int:
+    ) -> None:
         headers = self._common(answer.headers, exchange)
         control = next((value for name, value in headers if name == b"cache-control"), b"")
         if b"no-store" in control:
             body, headers = encoded(answer.body, headers, gzipped)
-            await send_whole(send, 200, headers, b"" if exchange.method == "HEAD" else body)
-            return 200
+            await exchange.answer(send, 200, headers, body)
+            return
         etag = b'"%s"' % hashlib.sha256(answer.body).hexdigest()[:32].encode()
-        life = _MAX_AGE.fullmatch(control)
-        if key is not None and life is not None and int(life[1]) > 0:
-            now = time.monotonic()
-            page = PublicPage(
-                template=template,
-                headers=[pair for pair in headers if pair[0] not in _OF_ONE_ANSWER],
-                etag=etag,
-                body=answer.body,
-                max_age=int(life[1]),
-                age=int(next((value for name, value in headers if name == b"age"), b"0")),
-                kept_at=now,
-                until=now + min(LONGEST_KEPT, int(life[1])),
-            )
+        if key is not None and (page := PublicPage.of(template, headers, etag, answer.body)) is not None:
             self.pages.keep(key, page)
         body, headers = encoded(answer.body, headers, gzipped, etag)
         if condition and etag_matches(condition, etag):
-            await send_whole(send, 304, [pair for pair in headers if pair[0] not in _OF_A_BODY], b"")
-            return 304
-        await send_whole(send, 200, headers, b"" if exchange.method == "HEAD" else body)
-        return 200
+            await exchange.answer(send, 304, [pair for pair in headers if pair[0] not in _OF_A_BODY], b"")
+            return
+        await exchange.answer(send, 200, headers, body)
 
     async def _send_page(
-        self, page: PublicPage, method: str, exchange: Exchange, gzipped: bool, condition: bytes, send: Send
+        self, page: PublicPage, exchange: Exchange, gzipped: bool, condition: bytes, send: Send
     ) -> None:
         waited = int(time.monotonic() - page.kept_at)
         headers = [
@@ -269,10 +255,10 @@ class Edge:
         else:
             headers.append((b"etag", page.etag))
         if condition and etag_matches(condition, page.etag):
-            await send_whole(send, 304, [pair for pair in headers if pair[0] not in _OF_A_BODY], b"")
+            await exchange.answer(send, 304, [pair for pair in headers if pair[0] not in _OF_A_BODY], b"")
             return
         headers.append((b"content-length", b"%d" % len(body)))
-        await send_whole(send, 200, headers, b"" if method == "HEAD" else body)
+        await exchange.answer(send, 200, headers, body)
 
 
 class _Answer:

@@ -1,4 +1,4 @@
-"""What is known of a request before anything else: its id, its path as sent, and who is really at the other end."""
+"""What is known of a request: its id, its path as sent, who is really at the other end, and what came of it."""
 
 import ipaddress
 from collections.abc import Mapping
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from litestar.types import Scope
+from litestar.types import Scope, Send
 
 from moviehub.domain.limits import Standing
 from moviehub.entrypoints.settings import Settings
@@ -34,7 +34,8 @@ class Proxies:
 @dataclass(slots=True)
 class Exchange:
     """One request on its way. `path` and `method` are as the client sent them; `counted` tells whether a
-    rate limit has seen it, `standings` what came of that."""
+    rate limit has seen it, `standings` what came of that. `user_id` is who is signed in, `refusal` the kind of
+    problem that it met, and `status` and `sent`, in bytes of the body, are what was answered."""
 
     scope: Scope
     path: str
@@ -47,6 +48,20 @@ class Exchange:
     settings: Settings
     counted: bool = False
     standings: list[Standing] = field(default_factory=list)
+    user_id: int | None = None
+    refusal: str = ""
+    status: int = 0
+    sent: int = 0
+
+    async def answer(self, send: Send, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+        """Send the answer, to HEAD without its body."""
+        if self.method == "HEAD":
+            body = b""
+        self.status, self.sent = status, len(body)
+        start: Any = {"type": "http.response.start", "status": status, "headers": headers}
+        await send(start)
+        end: Any = {"type": "http.response.body", "body": body, "more_body": False}
+        await send(end)
 
     @property
     def address(self) -> str:

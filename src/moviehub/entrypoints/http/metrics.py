@@ -5,6 +5,9 @@ import os
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector  # type: ignore[no-untyped-call, unused-ignore]
 
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+"""Those that HTTP knows; whatever else a client may write is OTHER where it is counted or told."""
+
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
 
@@ -39,7 +42,7 @@ class Metrics:
         """One request answered. Methods that HTTP does not know are counted as one."""
         child = self._children.get((method, route, status))
         if child is None:
-            known = method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+            known = method in METHODS
             child = self._seconds.labels(method if known else "OTHER", route, status)
             if known:
                 self._children[method, route, status] = child

@@ -98,6 +98,7 @@ class Overload:
     def refusal(self, exchange: Exchange) -> tuple[Headers, bytes]:
         """Headers and body of the answer to whoever is turned away, as cheap as can be: there are many of them."""
         body = self._refusal(exchange)
+        exchange.refusal = Overloaded.slug
         return [
             (b"content-type", problems.MEDIA_TYPE.encode()),
             (b"cache-control", b"no-store"),

@@ -135,6 +135,7 @@ def known_problems() -> dict[str, type[MovieHubError]]:
 def document(error: MovieHubError, exchange: Exchange) -> tuple[int, dict[str, str], bytes]:
     """An error as status, extra headers and body."""
     status = status_of(type(error))
+    exchange.refusal = error.slug
     headers: dict[str, str] = {"cache-control": "no-store"}
     if isinstance(error, errors.Unauthenticated):
         given = error.slug == "invalid-token"

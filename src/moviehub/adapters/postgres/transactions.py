@@ -1,0 +1,56 @@
+"""One transaction on one connection, and which statements took long, told by name and without their values."""
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import structlog
+
+from moviehub.adapters.postgres.errors import FAILURES, translated
+from moviehub.adapters.postgres.statements import Row, Runs, Statement
+from moviehub.domain.errors import Unavailable
+
+COMMIT = "COMMIT"
+
+log = structlog.get_logger()
+
+
+class Transaction(Runs):
+    """Runs statements in the transaction that is open on one connection; those of `slow` seconds or more are told."""
+
+    def __init__(self, connection: Any, slow: float) -> None:
+        self._connection = connection
+        self._slow = slow
+
+    async def rows(self, statement: Statement, **values: Any) -> Sequence[Row]:
+        arguments = statement.arguments(values)
+        begun_at, failed = time.monotonic(), True
+        try:
+            found: list[Row] = await self._connection.fetch(statement.sql, *arguments)
+            failed = False
+        except FAILURES as failure:
+            raise translated(failure) from failure
+        finally:
+            if (seconds := time.monotonic() - begun_at) >= self._slow:
+                tell_slow(statement, seconds, failed=failed)
+        return found
+
+    async def commit(self) -> None:
+        """Keep what was done, or raise."""
+        begun_at, failed = time.monotonic(), True
+        try:
+            outcome = await self._connection.execute(COMMIT)
+            failed = False
+        except FAILURES as failure:
+            raise translated(failure) from failure
+        finally:
+            if (seconds := time.monotonic() - begun_at) >= self._slow:
+                tell_slow(COMMIT, seconds, failed=failed)
+        if outcome != COMMIT:  # a statement had failed, somebody caught that, and the server rolled all back
+            raise Unavailable("The transaction had failed and was not kept.")
+
+
+def tell_slow(statement: Statement | str, seconds: float, *, waited: float = 0.0, failed: bool) -> None:
+    """Log a statement that ran for so many seconds, after it had waited for a connection."""
+    name = statement if isinstance(statement, str) else statement.name
+    log.warning("slow_statement", statement=name, seconds=round(seconds, 3), waited=round(waited, 3), failed=failed)
