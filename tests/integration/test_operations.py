@@ -86,6 +86,7 @@ async def everything(url: str) -> dict[str, list[tuple[Any, ...]]]:
     return {table: await rows(url, f"SELECT * FROM {table} ORDER BY 1") for table in (*NUMBERED, "alembic_version")}
 
 
+@pytest.mark.slow
 async def test_a_hub_moves_to_another_database_while_it_serves_and_nothing_is_lost(
     migrated_url: str, new_url: str, hand: Operator
 ) -> None:

@@ -201,7 +201,8 @@ class Pool(Runs):
                     ended_at = time.monotonic()
                     if ended_at - asked_at >= self._slow:
                         tell_slow(what, ended_at - begun_at, waited=begun_at - asked_at, failed=failed)
-                self._answered_at = ended_at
+                if isinstance(what, Statement):  # a transaction that has only begun proves nothing of those who wait
+                    self._answered_at = ended_at
                 return connection, done
             except BaseException as failure:
                 dead = isinstance(failure, DEAD) or _is_gone(connection)
