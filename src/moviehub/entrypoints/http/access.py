@@ -15,6 +15,9 @@ SLOW = 1.0
 
 _FROM = {"off": (math.inf, math.inf), "errors": (500, SLOW), "all": (0, 0.0)}
 
+_LEVELS = {500: "error", 503: "warning"}
+"""Who is told to come back later met no mistake of ours."""
+
 
 class _Line(msgspec.Struct, tag_field="event", tag="request", omit_defaults=True):
     """What is told. No path and no query, for searches are private, and no address: the audit trail has those it needs.
@@ -52,7 +55,7 @@ class AccessLog:
         if exchange.path in UNLIMITED and not failed:
             return
         line = _Line(
-            level="error" if failed else "info",
+            level=_LEVELS.get(exchange.status, "info"),
             timestamp=datetime.now(UTC),
             request_id=exchange.request_id,
             method=exchange.method if exchange.method in METHODS else "OTHER",
