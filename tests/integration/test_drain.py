@@ -1,16 +1,14 @@
 """The end of a server under load: it says first that it is not ready, serves on, and finishes what it has begun."""
 
+import itertools
 import json
 import os
-import re
-import shutil
 import signal
 import socket
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -18,10 +16,10 @@ import httpx
 import pytest
 
 from tests import promises
-from tests.servers import PASSWORD, ROOT, Server, eventually, free_port, serving
+from tests.nginx import NGINX, nginx_before
+from tests.servers import PASSWORD, Server, eventually, free_port, serving
 
 MEMORY = {"DATABASE_URL": "memory://", "SECRET_KEY": "k" * 32}
-NGINX = shutil.which("nginx", path="/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
 CLIENTS = 2
 PAUSE = 0.05  # between the requests of one client, since servers also have to start meanwhile
 
@@ -150,54 +148,19 @@ def test_a_rolling_restart_of_two_loses_no_request_of_those_who_ask_the_one_that
         assert set(load.told) == {200}
 
 
-@contextmanager
-def nginx_before(ports: list[int], binary: str, folder: Path) -> Iterator[str]:
-    """The URL of nginx with the configuration that is shipped, except for addresses and places."""
-    port = free_port()
-    temporary = "".join(
-        f"{name}_temp_path {folder}/{name};\n" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    )
-    text = (ROOT / "deploy/nginx.conf").read_text()
-    for shipped, here in (
-        ("http {\n", f"http {{\n{temporary}"),
-        ("/tmp/nginx.pid", f"{folder}/pid"),
-        ("/dev/stdout", f"{folder}/access"),
-        ("/dev/stderr", f"{folder}/errors"),
-        ("listen 80 default_server;\n\n", f"listen 127.0.0.1:{port};\n\n"),
-    ):
-        assert text.count(shipped) == 1, shipped
-        text = text.replace(shipped, here)
-    [upstream] = re.findall(r"^ *server api:8000[^;]*;$", text, re.MULTILINE)
-    text = text.replace(upstream, "\n".join(upstream.replace("api:8000", f"127.0.0.1:{one}") for one in ports))
-    configuration = folder / "nginx.conf"
-    configuration.write_text(text)
-    command = [binary, "-p", str(folder), "-e", f"{folder}/errors", "-c", str(configuration), "-g", "daemon off;"]
-    with subprocess.Popen(command, stdin=subprocess.DEVNULL) as process:
-        try:
-
-            def answers() -> bool:
-                assert process.poll() is None, (folder / "errors").read_text()
-                with suppress(httpx.TransportError):
-                    return get(f"http://127.0.0.1:{port}", "/health/live").status_code == 200
-                return False
-
-            eventually(answers)
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            process.terminate()
-
-
 if NGINX is not None:  # nginx is no package of Python: where it is not installed there is no such test
 
     @promises.rolling_nginx
     @pytest.mark.slow
     def test_a_rolling_restart_of_two_behind_nginx_fails_no_request_that_may_be_repeated(server_folder: Path) -> None:
-        assert NGINX is not None
         ports = [free_port(), free_port()]
         with ExitStack() as stack:
             fleet = [stack.enter_context(serving("--port", str(port), **MEMORY, DRAIN_SECONDS="1")) for port in ports]
-            url = stack.enter_context(nginx_before(ports, NGINX, server_folder))
-            with Load(lambda: get(url)).running() as load:
+            nginx = stack.enter_context(nginx_before(ports, server_folder))
+            pages = itertools.count(1)  # each is another, or nginx would have it in its cache
+            with Load(
+                lambda: nginx.get(f"/api/movies/popular/?page_size=1&page={next(pages) % 500 + 1}")
+            ).running() as load:
                 for old in fleet:
                     assert old.end(signal.SIGTERM) == 0
                     load.goes_on()

@@ -13,7 +13,7 @@ import uvloop
 from tests import promises
 from tests.load import Outcome, Request, connected, offered, quantile, taken
 from tests.reliability import Measured
-from tests.servers import Server, serving
+from tests.servers import serving
 
 SECONDS = 2.0
 TIMES = 4
@@ -57,12 +57,12 @@ def visitors(token: str, movies: list[int]) -> Request:
     return ask
 
 
-async def watched(server: Server, ask: Request, rate: float) -> tuple[list[Outcome], int, list[Outcome]]:
+async def watched(port: int, ask: Request, rate: float) -> tuple[list[Outcome], int, list[Outcome]]:
     """What comes of a load, and of questions after the health meanwhile."""
     found: list[Outcome] = []
     free: asyncio.Queue[object] = asyncio.Queue()
-    (client,) = await connected(server.port, 1, found, free.put_nowait)
-    load = asyncio.create_task(offered(server.port, ask, rate=rate, seconds=SECONDS, connections=CONNECTIONS))
+    (client,) = await connected(port, 1, found, free.put_nowait)
+    load = asyncio.create_task(offered(port, ask, rate=rate, seconds=SECONDS, connections=CONNECTIONS))
     while not load.done():
         for path in ("live", "ready"):
             client.ask(path, f"GET /health/{path} HTTP/1.1\r\nHost: hub\r\n\r\n".encode())
@@ -75,11 +75,11 @@ async def watched(server: Server, ask: Request, rate: float) -> tuple[list[Outco
 class Round:
     """The best pace of a server, and what comes of several times as much right after."""
 
-    def __init__(self, server: Server, ask: Request) -> None:
-        answers = uvloop.run(taken(server.port, ask, seconds=SECONDS, connections=16))
+    def __init__(self, port: int, ask: Request) -> None:
+        answers = uvloop.run(taken(port, ask, seconds=SECONDS, connections=16))
         assert {answer.status for answer in answers} <= {200, 201}
         self.pace = len(answers) / SECONDS
-        self.outcomes, self.unanswered, self.health = uvloop.run(watched(server, ask, TIMES * self.pace))
+        self.outcomes, self.unanswered, self.health = uvloop.run(watched(port, ask, TIMES * self.pace))
         self.kept = sum(outcome.good for outcome in self.outcomes) / SECONDS / self.pace
         self.refused = [outcome for outcome in self.outcomes if not outcome.good]
 
@@ -99,7 +99,7 @@ def test_a_worker_goes_on_at_its_pace_when_four_times_as_much_is_asked(
         token = server.joined("alice")["Authorization"].removeprefix("Bearer ")
         ask = visitors(token, movies)
         uvloop.run(taken(server.port, ask, seconds=1, connections=16))
-        rounds = [Round(server, ask) for _ in range(3)]
+        rounds = [Round(server.port, ask) for _ in range(3)]
         assert server.http.get("/api/movies/popular/").status_code == 200
         assert "Traceback" not in server.output
 

@@ -11,7 +11,6 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 
 from moviehub.entrypoints.cli import main
-from moviehub.entrypoints.http.inputs import LARGEST_BODY
 from moviehub.entrypoints.settings import PREFIX, Settings, SettingsError
 
 ROOT = Path(__file__).parents[2]
@@ -20,7 +19,6 @@ EXAMPLE = (DEPLOY / "env.example").read_text()
 SAMPLES = dict(re.findall(r"^# (MOVIEHUB_\w+)=(.*)$", EXAMPLE, re.MULTILINE))
 SETTINGS = {PREFIX + setting.name.upper(): setting for setting in fields(Settings)}
 SECRETS = ("MOVIEHUB_SECRET_KEY", "MOVIEHUB_PREVIOUS_SECRET_KEYS", "MOVIEHUB_TMDB_TOKEN")
-NGINX = re.sub(r"#.*", "", (DEPLOY / "nginx.conf").read_text())
 COMPOSE: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 
@@ -156,11 +154,25 @@ def test_the_database_keeps_its_data_in_a_volume() -> None:
 
 @pytest.mark.parametrize("service", ["api", "worker", "migrate"])
 def test_our_containers_cannot_write_but_to_tmp(service: str) -> None:
-    assert SERVICES[service]["read_only"] is True
     assert SERVICES[service]["tmpfs"] == "/tmp"
+    assert not {"user", "volumes"} & set(SERVICES[service])  # the user is the image's
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_no_container_has_rights_or_a_file_system_that_it_can_change(service: str) -> None:
+    assert SERVICES[service]["read_only"] is True
     assert SERVICES[service]["cap_drop"] == ["ALL"]
     assert SERVICES[service]["security_opt"] == ["no-new-privileges:true"]
-    assert not {"user", "privileged", "cap_add", "volumes", "devices"} & set(SERVICES[service])
+    assert not {"privileged", "cap_add", "devices"} & set(SERVICES[service])
+    user = SERVICES[service].get("user") or next(rest for what, rest in stages()[-1] if what == "USER")
+    assert user.split(":")[0] not in ("0", "root")
+
+
+def test_the_processes_of_compose_fit_a_postgres_as_it_comes() -> None:
+    serving = SERVICES["api"]["deploy"]["replicas"] * int(arguments("CMD")[-1])
+    processes = serving + 2  # the worker, and the migration of an update
+
+    assert processes * Settings().database_pool_size <= 100 - 3  # three are kept for superusers
 
 
 def test_the_worker_can_reach_tmdb_and_nobody_asks_it_whether_it_is_well() -> None:
@@ -231,59 +243,3 @@ def test_the_build_sees_what_the_dockerfile_copies_and_nothing_else() -> None:
     assert "*" in lines
     assert copied == {line[1:] for line in lines if line.startswith("!")}
     assert all((ROOT / source).exists() for source in copied)
-
-
-def directive(name: str) -> list[str]:
-    """The values of a directive of nginx."""
-    return [" ".join(value.split()) for value in re.findall(rf"^\s*{name}\s+([^;{{]*);", NGINX, re.MULTILINE)]
-
-
-def test_nginx_passes_requests_to_the_api_of_compose() -> None:
-    assert directive("proxy_pass") == ["http://moviehub"]
-    assert re.search(r"upstream moviehub {", NGINX)
-    assert directive("server") == [f"api:{dict(stages()[-1])['EXPOSE']} max_fails=0"]
-    assert SERVICES["nginx"]["volumes"] == ["./nginx.conf:/etc/nginx/nginx.conf:ro"]
-
-
-def test_nginx_says_itself_whom_it_speaks_for() -> None:
-    told = dict(value.split(" ", 1) for value in directive("proxy_set_header"))
-
-    assert told == {
-        "Connection": '""',
-        "Host": "$http_host",
-        "X-Forwarded-For": "$remote_addr",
-        "X-Forwarded-Proto": "$scheme",
-        "X-Forwarded-Host": "$http_host",
-        "Forwarded": '""',
-    }
-
-
-def test_nginx_takes_bodies_as_large_as_the_api_does() -> None:
-    assert directive("client_max_body_size") == [f"{LARGEST_BODY // 1024}k"]
-
-
-@pytest.mark.parametrize("name", ["client_header_timeout", "client_body_timeout", "send_timeout", "proxy_read_timeout"])
-def test_nginx_waits_for_nobody_longer_than_fifteen_seconds(name: str) -> None:
-    (value,) = directive(name)
-
-    assert int(value.removesuffix("s")) <= 15
-    assert directive("proxy_request_buffering") == ["on"]
-
-
-def test_nginx_drops_an_idle_connection_before_the_api_does() -> None:
-    upstream = re.search(r"upstream moviehub {[^}]*keepalive_timeout (\d+)s", NGINX)
-    served = re.search(r"header_read_timeout=([\d_]+)", (ROOT / "src/moviehub/entrypoints/server.py").read_text())
-
-    assert upstream is not None
-    assert served is not None
-    assert int(upstream[1]) * 1000 < int(served[1])
-
-
-def test_nginx_shows_nobody_the_metrics() -> None:
-    assert re.search(r"location ~ \^/metrics/\?\$ {\s*return 404;\s*}", NGINX)
-
-
-def test_the_configuration_of_nginx_closes_what_it_opens() -> None:
-    plain = re.sub(r"'[^']*'", "", NGINX)
-
-    assert plain.count("{") == plain.count("}") > 0
