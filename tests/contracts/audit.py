@@ -104,6 +104,26 @@ class AuditContract:
             assert (first.total, [each.entry for each in first.items]) == (10_000, LONG[:-101:-1])
             assert (uneven.total, [each.entry for each in uneven.items]) == (10_000, LONG[29:19:-1])
 
+    async def test_what_is_older_than_10_000_entries_is_read_before_the_last_of_them(self, long_trail: Storage) -> None:
+        for user_id in (None, 1):
+            async with long_trail.reading() as uow:
+                last = (await uow.audit.list(PageRequest(100, 100), user_id=user_id)).items[-1]
+                older = await uow.audit.list(PageRequest(2, 15), user_id=user_id, before=last.id)
+            assert (last.entry, older.total, [each.entry for each in older.items]) == (LONG[20], 20, LONG[4::-1])
+
+    async def test_entries_before_an_id_are_those_with_a_smaller_one(self, storage: Storage) -> None:
+        entries = [entry(number, user_id=number % 2 + 1) for number in range(6)]
+        await write(storage, *entries)
+        async with storage.reading() as uow:
+            ids = [each.id for each in (await uow.audit.list(PageRequest())).items]
+        assert await trail(storage, before=ids[0]) == entries[4::-1]
+        assert await trail(storage, before=ids[1], user_id=1, event=Event.SIGN_IN) == [entries[2], entries[0]]
+        assert await trail(storage, before=ids[1], event=Event.DELETION) == []
+        for past in (2**63 - 1, 2**63, 10**30):
+            assert await trail(storage, before=past) == entries[::-1]
+        for none in (ids[-1], 0, -1, -(10**30)):
+            assert await trail(storage, before=none) == []
+
     async def test_entries_outlive_the_accounts_that_they_are_about(self, storage: Storage) -> None:
         ada = await register(storage, "ada")
         async with storage.transaction() as uow:

@@ -5,10 +5,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from moviehub.application.ports import RefreshClaim, Tokens
+from moviehub.application.ports import AccessClaim, RefreshClaim, Tokens
 from moviehub.domain.sessions import BadToken, Session
 
 NOW = datetime(2030, 1, 1, 12, 0, 0, 654_321, tzinfo=UTC)
+SECOND = NOW.replace(microsecond=0)
 SESSION = Session(
     id=41,
     user_id=7,
@@ -24,19 +25,24 @@ class TokensContract:
         token, seconds = tokens.write_access(SESSION, NOW)
         assert seconds > 0
         for _ in range(2):
-            assert tokens.read_access(token, NOW) == 41
-            assert tokens.read_access(token, NOW + timedelta(seconds=seconds, microseconds=-1)) == 41
+            assert tokens.read_access(token, NOW).session_id == 41
+            assert tokens.read_access(token, NOW + timedelta(seconds=seconds, microseconds=-1)).session_id == 41
             with pytest.raises(BadToken):
                 tokens.read_access(token, NOW + timedelta(seconds=seconds + 1))
+
+    def test_an_access_token_says_whose_session_it_is_of_and_when_it_was_written(self, tokens: Tokens) -> None:
+        token, _ = tokens.write_access(SESSION, NOW)
+        for _ in range(2):
+            assert tokens.read_access(token, NOW) == AccessClaim(41, 7, SECOND)
 
     def test_two_access_tokens_differ(self, tokens: Tokens) -> None:
         assert tokens.write_access(SESSION, NOW) != tokens.write_access(SESSION, NOW)
 
     def test_a_refresh_token_names_its_session_and_its_number(self, tokens: Tokens) -> None:
         token = tokens.write_refresh(SESSION)
-        assert tokens.read_refresh(token, NOW) == RefreshClaim(41, 3)
+        assert tokens.read_refresh(token, NOW) == RefreshClaim(41, 7, SECOND, 3)
         first = tokens.write_refresh(replace(SESSION, counter=0))
-        assert tokens.read_refresh(first, NOW) == RefreshClaim(41, 0)
+        assert tokens.read_refresh(first, NOW) == RefreshClaim(41, 7, SECOND, 0)
 
     def test_the_same_session_value_gives_the_same_refresh_token(self, tokens: Tokens) -> None:
         assert tokens.write_refresh(SESSION) == tokens.write_refresh(replace(SESSION))
@@ -60,7 +66,7 @@ class TokensContract:
         access, _ = tokens.write_access(SESSION, NOW)
         refresh = tokens.write_refresh(SESSION)
         for _ in range(2):
-            assert tokens.read_access(access, NOW - timedelta(seconds=9)) == 41
+            assert tokens.read_access(access, NOW - timedelta(seconds=9)).session_id == 41
             with pytest.raises(BadToken):
                 tokens.read_access(access, NOW - timedelta(seconds=12))
         assert tokens.read_refresh(refresh, NOW - timedelta(seconds=9))
@@ -79,7 +85,7 @@ class TokensContract:
 
     def test_a_token_with_one_character_changed_or_added_is_bad(self, tokens: Tokens) -> None:
         access, _ = tokens.write_access(SESSION, NOW)
-        assert tokens.read_access(access, NOW) == 41
+        assert tokens.read_access(access, NOW).session_id == 41
         for place in range(len(access) - 1):  # of the last character, some bits say nothing
             changed = access[:place] + ("A" if access[place] != "A" else "B") + access[place + 1 :]
             with pytest.raises(BadToken):

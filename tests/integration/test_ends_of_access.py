@@ -150,6 +150,25 @@ def test_nothing_that_ended_comes_back_to_life_when_redis_loses_everything(
         assert client.get(ME, headers=bearer(live)).status_code == 200
 
 
+@promises.access_ends
+async def test_a_token_opens_no_session_of_somebody_else_that_has_its_id_in_a_restored_database(
+    server: Server, each: tuple[httpx.Client, httpx.Client], database: str
+) -> None:
+    lost, keeper = server.register("lost"), server.register("keeper")
+    old = server.sign_in("lost")
+    for client in each:
+        assert client.get(ME, headers=bearer(old)).status_code == 200  # and the worker remembers the token
+    ((session_id,),) = await rows(database, "DELETE FROM sessions WHERE user_id = $1 RETURNING id", lost["id"])
+    await rows(database, f"ALTER TABLE sessions ALTER COLUMN id RESTART WITH {session_id}")
+    theirs = server.sign_in("keeper")
+    assert await rows(database, "SELECT user_id FROM sessions WHERE id = $1", session_id) == [(keeper["id"],)]
+    for client in each:
+        assert client.get(ME, headers=bearer(old)).status_code == 401
+        assert client.post(REFRESH, json={"refresh": old["refresh"]}).status_code == 401
+        assert log_out(client, old, {}).status_code == 200
+        assert client.get(ME, headers=bearer(theirs)).json()["username"] == "keeper"
+
+
 async def test_without_a_database_nobody_is_let_in_and_public_pages_are_served(
     migrated_url: str, postgres_url: str, valkey_url: str
 ) -> None:

@@ -131,6 +131,8 @@ def test_bad_addresses(email: str) -> None:
         ("short", "length"),
         ("x" * 257, "length"),
         ("PassWord", "common"),
+        ("ｐａｓｓｗｏｒｄ", "common"),
+        ("①②③④⑤⑥⑦⑧", "common"),
         ("12345678", "common"),
         ("abcdefg\0", "characters"),
     ],

@@ -52,6 +52,7 @@ WRONG = {
     "q": TEXTS + b" %20 %E3%80%80",
     "ordering": b"id -id --title title%20DESC title;DROP%20TABLE%20movies (SELECT%201) 1 %00 " + b"x" * 4_000,
     "user": INTEGERS,
+    "before": INTEGERS,
     "event": b"none Sign_in sign_in%00 %20sign_in sign_in,deletion 1 %00 " + b"x" * 4_000,
     "time_window": b"month Day day%00 %20day 1 " + b"x" * 4_000,
 }

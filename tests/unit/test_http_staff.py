@@ -263,6 +263,10 @@ async def test_the_trail_is_narrowed_to_an_account_and_an_event(api: Api) -> Non
     assert [each["user_id"] for each in joined] == [bob["id"], alice["id"], 1]
     assert len(await trail(api, root, f"&event=sign_in&user={bob['id']}")) == 3
     assert await trail(api, root, f"&event=sign_in&user={alice['id']}") == []
+    last = of_bob[1]["id"]
+    assert await trail(api, root, f"&user={bob['id']}&before={last}") == of_bob[2:]
+    rest = (await api.get(f"{AUDIT}?before={last}&page_size=2", token=root)).json()
+    assert f"before={last}" in rest["next"]
     page = (await api.get(f"{AUDIT}?user={bob['id']}&page_size=2&page=2", token=root)).json()
     assert (page["count"], page["total_pages"], [each["event"] for each in page["results"]]) == (5, 3, ["sign_in"] * 2)
 
@@ -270,7 +274,8 @@ async def test_the_trail_is_narrowed_to_an_account_and_an_event(api: Api) -> Non
 async def test_a_filter_of_the_trail_that_cannot_be_is_named(api: Api) -> None:
     root = await api.superuser()
     for user in ("0", "-1", "alice", "1.0", "", "9" * 40):
-        assert fields(await api.get(f"{AUDIT}?user={user}", token=root)).keys() == {"user"}
+        for name in ("user", "before"):
+            assert fields(await api.get(f"{AUDIT}?{name}={user}", token=root)).keys() == {name}
     for event in ("", "SIGN_IN", "sign-in", "nonsense", "sign_in%00", "x" * 5_000):
         answer = await api.get(f"{AUDIT}?event={event}", token=root)
         assert fields(answer) == {"event": "unknown"}

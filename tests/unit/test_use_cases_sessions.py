@@ -128,6 +128,43 @@ async def test_a_failed_sign_in_is_on_the_trail_with_what_was_wrong() -> None:
         assert {(each.entry.actor_id, each.entry.address) for each in failed} == {(None, "192.0.2.1")}
 
 
+@pytest.mark.parametrize("known", [True, False], ids=["whose account was kept", "who was lost altogether"])
+async def test_when_a_storage_is_restored_old_tokens_open_no_session_of_somebody_else(known: bool) -> None:
+    async with harness() as before, harness() as after:  # with one key, and each counting its ids from 1
+        for hub in (before, after) if known else (before,):
+            await hub.register(username="alice", email="alice@example.org", password=PHRASE)
+        old = await before.sign_in(login="alice", password=PHRASE)
+        before.clock.advance(seconds=5)
+        newer = await before.refresh_session(refresh=old.refresh)
+        after.clock.advance(seconds=5 if known else 120)  # where ids tell, no time need pass
+        await after.register(username="mallory", email="mallory@example.org", password=PHRASE)
+        theirs = await after.sign_in(login="mallory", password=PHRASE)
+        for grant in (old, newer):
+            for attempt in (
+                after.authenticate(access=grant.access),
+                after.refresh_session(refresh=grant.refresh),
+                after.verify_token(token=grant.access),
+                after.verify_token(token=grant.refresh),
+            ):
+                with pytest.raises(BadToken):
+                    await attempt
+            if known:
+                await after.revoke_token(refresh=grant.refresh)
+        assert (await after.authenticate(access=theirs.access)).user.username == "mallory"
+        await after.refresh_session(refresh=theirs.refresh)
+
+
+async def test_a_token_is_good_though_the_clock_of_who_wrote_it_was_a_little_behind() -> None:
+    async with harness() as hub:
+        grant = await signed_in(hub)
+        hub.clock.advance(seconds=-9)
+        behind = await hub.refresh_session(refresh=grant.refresh)
+        for again in (0, 9):
+            hub.clock.advance(seconds=again)
+            await hub.authenticate(access=behind.access)
+        await hub.refresh_session(refresh=behind.refresh)
+
+
 @promises.refresh_reuse
 async def test_reuse_of_one_session_ends_no_other() -> None:
     async with harness() as hub:

@@ -46,10 +46,18 @@ class Passwords(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class RefreshClaim:
-    """What a refresh token says: which session, and which of its tokens this is."""
+class AccessClaim:
+    """What an access token says: of which session it is, whose that is, and when the token was written."""
 
     session_id: int
+    user_id: int
+    issued_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshClaim(AccessClaim):
+    """What a refresh token says besides: which of its session's tokens it is."""
+
     counter: int
 
 
@@ -64,8 +72,8 @@ class Tokens(Protocol):
         """The newest refresh token of this session; the same session value gives the same text."""
         ...
 
-    def read_access(self, token: str, at: datetime) -> int:
-        """The id of the session whose access token this is."""
+    def read_access(self, token: str, at: datetime) -> AccessClaim:
+        """What this access token claims."""
         ...
 
     def read_refresh(self, token: str, at: datetime) -> RefreshClaim:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from moviehub.application.ports import Clock, Passwords, Tokens
+from moviehub.application.ports import AccessClaim, Clock, Passwords, RefreshClaim, Tokens
 from moviehub.application.storage import Storage
 from moviehub.domain.audit import Entry, Event
 from moviehub.domain.errors import Invalid
@@ -116,9 +116,7 @@ class RefreshSession:
         claim = self.tokens.read_refresh(refresh, now)
         async with self.storage.transaction() as uow:
             for _ in range(2):  # the second time, somebody was quicker with the same token
-                found = await uow.sessions.find(claim.session_id)
-                if found is None or not found.session.is_live(now) or not found.user.is_active:
-                    raise BadToken()
+                found = _live(await uow.sessions.find(claim.session_id), claim, now)
                 session: Session | None = found.session
                 presented = found.session.judge(claim.counter, now)
                 if presented is Presented.NEWEST:
@@ -145,9 +143,9 @@ class Authenticate:
 
     async def __call__(self, *, access: str) -> SignedIn:
         now = self.clock.now()
-        session_id = self.tokens.read_access(access, now)
+        claim = self.tokens.read_access(access, now)
         async with self.storage.reading() as uow:
-            return _live(await uow.sessions.find(session_id), now)
+            return _live(await uow.sessions.find(claim.session_id), claim, now)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,13 +159,12 @@ class VerifyToken:
     async def __call__(self, *, token: str) -> None:
         now = self.clock.now()
         try:
-            session_id, counter = self.tokens.read_access(token, now), None
+            claim = self.tokens.read_access(token, now)
         except BadToken:
             claim = self.tokens.read_refresh(token, now)
-            session_id, counter = claim.session_id, claim.counter
         async with self.storage.reading() as uow:
-            session = _live(await uow.sessions.find(session_id), now).session
-        if counter is not None and counter != session.counter:
+            session = _live(await uow.sessions.find(claim.session_id), claim, now).session
+        if isinstance(claim, RefreshClaim) and claim.counter != session.counter:
             raise BadToken()
 
 
@@ -186,7 +183,7 @@ class RevokeToken:
         except BadToken:
             return
         async with self.storage.autocommit() as uow:
-            await uow.sessions.end(claim.session_id, now)
+            await uow.sessions.end(claim.session_id, now, user_id=claim.user_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,8 +223,10 @@ class EndOtherSessions:
             await uow.sessions.end_all(user_id, self.clock.now(), but=session_id)
 
 
-def _live(found: SignedIn | None, now: datetime) -> SignedIn:
+def _live(found: SignedIn | None, claim: AccessClaim, now: datetime) -> SignedIn:
     if found is None or not found.session.is_live(now) or not found.user.is_active:
+        raise BadToken()
+    if not found.session.wrote(claim.user_id, claim.issued_at):
         raise BadToken()
     return found
 

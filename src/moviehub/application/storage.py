@@ -169,7 +169,10 @@ class Ratings(Protocol):
         ...
 
     async def reviews(self, movie_id: int, page: PageRequest) -> Page[Review]:
-        """Everybody's reviews of a film, newest change first; MovieNotFound."""
+        """Everybody's reviews of a film, newest change first; MovieNotFound.
+
+        The total stops at 10,000, and so do the pages.
+        """
         ...
 
 
@@ -181,11 +184,11 @@ class Audit(Protocol):
         ...
 
     async def list(
-        self, page: PageRequest, *, user_id: int | None = None, event: Event | None = None
+        self, page: PageRequest, *, user_id: int | None = None, event: Event | None = None, before: int | None = None
     ) -> Page[Recorded]:
-        """Entries, newest first: all, or those of one account or one kind.
+        """Entries, newest first: all, or those of one account, of one kind or before one id.
 
-        The total stops at 10,000, and so do the pages.
+        The total stops at 10,000, and so do the pages: older ones are those before the last that was seen.
         """
         ...
 

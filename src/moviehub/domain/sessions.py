@@ -10,6 +10,9 @@ from moviehub.domain.users import User
 LOST_REPLY = timedelta(seconds=10)
 """A client whose reply got lost may ask again this long and gets the same successor."""
 
+LEEWAY = timedelta(seconds=10)
+"""By how much the clocks of two nodes may differ."""
+
 
 class BadCredentials(Unauthenticated):
     """No account has this name and this password. Says the same whatever was wrong."""
@@ -60,6 +63,13 @@ class Session:
     def is_live(self, now: datetime) -> bool:
         """Whether the session still lets its holder in."""
         return self.ended_at is None and now < self.expires_at
+
+    def wrote(self, user_id: int, issued_at: datetime) -> bool:
+        """Whether a token for `user_id` of this instant can be one of this session's.
+
+        A storage that was restored gives out ids anew: a token of before may have the id of somebody else's session.
+        """
+        return user_id == self.user_id and issued_at >= self.created_at - LEEWAY
 
     def judge(self, counter: int, now: datetime) -> Presented:
         """What the refresh token of number `counter` is to this session."""

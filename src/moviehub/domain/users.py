@@ -66,7 +66,7 @@ def check_password(password: str) -> str:
     """`password` NFC-normalised, if it has 8 to 256 characters and is not among the common ones."""
     checked("password", password, most=1_024)
     password = checked("password", unicodedata.normalize("NFC", password), least=8, most=256)
-    if password.casefold() in COMMON_PASSWORDS:
+    if cased(password) in COMMON_PASSWORDS:
         raise Invalid.field("password", "common", "this password is too common")
     return password
 

@@ -4,15 +4,15 @@ import hashlib
 import hmac
 import math
 import re
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from secrets import token_hex
 from typing import Any
 
 import jwt
 
-from moviehub.application.ports import RefreshClaim, Tokens
-from moviehub.domain.sessions import BadToken, Session
+from moviehub.application.ports import AccessClaim, RefreshClaim, Tokens
+from moviehub.domain.sessions import LEEWAY, BadToken, Session
 
 ALGORITHM = "HS256"
 ACCESS, REFRESH = "at+jwt", "rt+jwt"
@@ -20,14 +20,12 @@ COMMON = ("iss", "aud", "sub", "sid", "jti", "iat", "exp")
 SHORTEST_KEY = 32
 LONGEST_TOKEN = 2_048
 MOST_REMEMBERED = 10_000
-LEEWAY = 10
-"""Seconds by which the clock of the node that wrote a token may be ahead of ours."""
-
 HEADER = {"alg", "kid", "typ"}
 """All that a header may hold. Others name keys and rules (jwk, jku, x5u, crit), which nobody but us is to choose."""
 
 MOST_INTEGER = 2**63
 _FORM = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
+_ID = re.compile("[1-9][0-9]{0,18}")
 
 
 class JwtTokens(Tokens):
@@ -51,7 +49,7 @@ class JwtTokens(Tokens):
         self._access_ttl = access_ttl
         self._issuer = issuer
         self._audience = audience
-        self._remembered: dict[str, tuple[int, int, int]] = {}
+        self._remembered: dict[str, tuple[AccessClaim, int, int]] = {}
 
     def write_access(self, session: Session, at: datetime) -> tuple[str, int]:
         # Rounded so that the token is good for the whole of the seconds that are told.
@@ -72,12 +70,12 @@ class JwtTokens(Tokens):
         }
         return self._write(REFRESH, session, claims)
 
-    def read_access(self, token: str, at: datetime) -> int:
+    def read_access(self, token: str, at: datetime) -> AccessClaim:
         known = self._remembered.get(token)
         if known is None:
             claims = self._read(token, ACCESS, COMMON)
-            known = _integer(claims["sid"], 1), _integer(claims["iat"]), _integer(claims["exp"])
-            _check_times(known[1], known[2], at)
+            issued, expires = _times(claims, at)
+            known = AccessClaim(*_whose(claims), _instant(issued)), issued, expires
             if len(self._remembered) >= MOST_REMEMBERED:
                 del self._remembered[next(iter(self._remembered))]
             self._remembered[token] = known
@@ -87,8 +85,8 @@ class JwtTokens(Tokens):
 
     def read_refresh(self, token: str, at: datetime) -> RefreshClaim:
         claims = self._read(token, REFRESH, (*COMMON, "cnt"))
-        _check_times(_integer(claims["iat"]), _integer(claims["exp"]), at)
-        return RefreshClaim(_integer(claims["sid"], 1), _integer(claims["cnt"]))
+        issued, _ = _times(claims, at)
+        return RefreshClaim(*_whose(claims), _instant(issued), _integer(claims["cnt"]))
 
     def _write(self, kind: str, session: Session, claims: dict[str, Any]) -> str:
         whose = {"iss": self._issuer, "aud": self._audience, "sub": str(session.user_id), "sid": session.id}
@@ -139,7 +137,23 @@ def _integer(claim: object, least: int = 0) -> int:
     return claim
 
 
+def _whose(claims: Mapping[str, Any]) -> tuple[int, int]:
+    if not _ID.fullmatch(claims["sub"]):
+        raise BadToken()
+    return _integer(claims["sid"], 1), _integer(int(claims["sub"]))
+
+
+def _times(claims: Mapping[str, Any], at: datetime) -> tuple[int, int]:
+    issued, expires = _integer(claims["iat"]), _integer(claims["exp"])
+    _check_times(issued, expires, at)
+    return issued, expires
+
+
 def _check_times(issued: int, expires: int, at: datetime) -> None:
     now = at.timestamp()
-    if issued > now + LEEWAY or now >= expires:
+    if issued > now + LEEWAY.total_seconds() or now >= expires:
         raise BadToken()
+
+
+def _instant(seconds: int) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)

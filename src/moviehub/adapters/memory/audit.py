@@ -23,13 +23,15 @@ class MemoryAudit(Audit):
         self._tables.audit[number] = Recorded(number, entry)
 
     async def list(
-        self, page: PageRequest, *, user_id: int | None = None, event: Event | None = None
+        self, page: PageRequest, *, user_id: int | None = None, event: Event | None = None, before: int | None = None
     ) -> Page[Recorded]:
         page.refuse_past(MOST_COUNTED)
         found = [
             each
             for each in reversed([*self._tables.audit.values()])
-            if user_id in (None, each.entry.user_id) and event in (None, each.entry.event)
+            if user_id in (None, each.entry.user_id)
+            and event in (None, each.entry.event)
+            and (before is None or each.id < before)
         ]
         return page_of(found, page, most=MOST_COUNTED)
 

@@ -1,21 +1,19 @@
 """What no request may be: too long, too large or malformed before anybody looks where it goes."""
 
 import asyncio
-import re
 from contextlib import suppress
 
 from litestar.types import HTTPScope, Receive
 
 from moviehub.domain.errors import Invalid, MovieHubError
 from moviehub.entrypoints.http import problems
+from moviehub.entrypoints.http.exchange import HOST
 from moviehub.entrypoints.http.inputs import LARGEST_BODY
 
 LONGEST_TARGET = 8 * 1024
 LARGEST_HEADERS = 32 * 1024
 MOST_DRAINED = 1024 * 1024
 LONGEST_DRAIN = 0.5
-
-_HOST = re.compile(rb"(?:[A-Za-z0-9._-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 
 
 def refusal_of(scope: HTTPScope, host: bytes | None, size: int, length: bytes | None) -> MovieHubError | None:
@@ -25,7 +23,7 @@ def refusal_of(scope: HTTPScope, host: bytes | None, size: int, length: bytes | 
         return problems.TargetTooLong("The path with its query is longer than 8 KiB.")
     if size > LARGEST_HEADERS:
         return problems.HeadersTooLarge("The headers together are larger than 32 KiB.")
-    if host is None or not _HOST.fullmatch(host):
+    if host is None or not HOST.fullmatch(host):
         return Invalid.field("Host", "format", "expected a host name, once")
     if length is not None:
         if not length.isdigit():
