@@ -15,7 +15,7 @@ REMAKE := remake
 endif
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq --no-compile --root-user-action=ignore
 
-.PHONY: help install run run-memory test test-faults soak check fmt lock migrate revision openapi bench audit sbom clean remake
+.PHONY: help install run run-memory test test-faults soak check fmt lock migrate revision openapi bench populate scale audit sbom clean remake
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## */\1|/p' Makefile | while IFS='|' read -r name what; do \
@@ -64,6 +64,12 @@ openapi: $(DONE) ## print the OpenAPI document
 
 bench: $(DONE) ## measure requests a second
 	@$(BIN)/python scripts/bench.py
+
+populate: $(DONE) ## fill the database with made-up films and people; ARGS="--movies 100000 --users 100000"
+	@$(BIN)/python scripts/populate.py $(ARGS)
+
+scale: $(DONE) ## measure every endpoint on small and on big databases
+	@$(BIN)/python scripts/scale.py $(ARGS)
 
 audit: $(DONE) ## what is known against the code and the dependencies; ARGS passes more to pip-audit
 	@$(BIN)/python scripts/audit.py $(ARGS)

@@ -1,6 +1,8 @@
 """What every storage of ratings owes; a subclass has a fixture `storage`."""
 
 import asyncio
+import random
+from contextlib import suppress
 
 import pytest
 
@@ -9,9 +11,11 @@ from moviehub.domain.movies import Mark, MarkedMovie, MovieNotFound
 from moviehub.domain.pages import NoSuchPage, Page, PageRequest
 from moviehub.domain.ratings import Opinion, Rating, RatingNotFound, Review, Score
 from moviehub.domain.sessions import BadToken
+from moviehub.domain.users import User, UserNotFound
 from tests.contracts.storage import (
     IMPOSSIBLE_IDS,
     NOW,
+    Broken,
     after,
     detail,
     facts,
@@ -20,6 +24,8 @@ from tests.contracts.storage import (
     register,
     remember,
 )
+
+MANY = 10_005
 
 
 class RatingsContract:
@@ -110,6 +116,46 @@ class RatingsContract:
             with pytest.raises(RatingNotFound):
                 await uow.ratings.get(ada.id, movie.id)
 
+    @pytest.mark.parametrize("seed", range(2))
+    async def test_scores_equal_a_recount_whatever_many_did_at_once_and_whoever_left(
+        self, storage: Storage, seed: int
+    ) -> None:
+        dice = random.Random(seed)
+        users = [await register(storage, f"user{number}") for number in range(10)]
+        movies = await remember(storage, *map(facts, range(1, 4)))
+
+        async def live(user: User) -> None:
+            acts = dice.choices(("rate", "take back", "change their mind", "leave"), (8, 3, 3, 1), k=12)
+            for act, movie, score in [(act, dice.choice(movies), dice.randrange(1, 11)) for act in acts]:
+                with suppress(RatingNotFound, UserNotFound, BadToken, Broken):
+                    async with storage.transaction() as uow:
+                        if act == "leave":
+                            await uow.users.remove(user.id)
+                        elif act == "take back":
+                            await uow.ratings.remove(user.id, movie.id)
+                        else:
+                            review = "so so" if score % 3 == 0 else None
+                            await uow.ratings.save(user.id, movie.id, Opinion(score=score, review=review), NOW)
+                        if act == "change their mind":
+                            raise Broken
+
+        await asyncio.gather(*map(live, users))
+        recounted: dict[int, list[int]] = {movie.id: [] for movie in movies}
+        reviews = dict.fromkeys(recounted, 0)
+        for user in users:
+            async with storage.reading() as uow:
+                for each in (await uow.ratings.list(user.id, PageRequest())).items:
+                    assert each.mark.rating is not None
+                    recounted[each.movie.id].append(each.mark.rating.opinion.score)
+                    reviews[each.movie.id] += each.mark.rating.opinion.review is not None
+        assert sum(map(len, recounted.values())) > 3
+        for movie in movies:
+            scores = recounted[movie.id]
+            expected = Score(sum(scores) / len(scores), len(scores)) if scores else Score()
+            assert (await detail(storage, movie)).score == expected
+            async with storage.reading() as uow:
+                assert (await uow.ratings.reviews(movie.id, PageRequest())).total == reviews[movie.id]
+
     async def test_the_list_is_of_the_films_a_person_rated_with_their_marks_newest_change_first(
         self, storage: Storage
     ) -> None:
@@ -174,3 +220,23 @@ class RatingsContract:
                 async with storage.reading() as uow:
                     with pytest.raises(MovieNotFound):
                         await uow.ratings.reviews(movie_id, page)
+
+
+class ManyReviewsContract:
+    """For those with a fixture `much_reviewed`: film 1 has reviews by `user1` and so on, the last one is the newest."""
+
+    async def test_the_total_of_reviews_stops_at_10_000_and_so_do_the_pages(self, much_reviewed: Storage) -> None:
+        async with much_reviewed.reading() as uow:
+            first = await uow.ratings.reviews(1, PageRequest(1, 100))
+            last = await uow.ratings.reviews(1, PageRequest(100, 100))
+            uneven = await uow.ratings.reviews(1, PageRequest(334, 30))
+            assert [(page.total, len(page.items)) for page in (first, last, uneven)] == [
+                (10_000, 100),
+                (10_000, 100),
+                (10_000, 10),
+            ]
+            assert first.items[0].username == f"user{MANY}"
+            assert uneven.items[-1] == last.items[-1]
+            for number, size in ((101, 100), (335, 30)):
+                with pytest.raises(NoSuchPage):
+                    await uow.ratings.reviews(1, PageRequest(number, size))

@@ -22,7 +22,9 @@ from moviehub.domain.errors import Unavailable
 from tests import promises
 
 TRIGRAMS = {"ix_movies_title_key_trigrams", "ix_users_trigrams"}
-MIGRATED_ALONE = {*TRIGRAMS, "audit.append_only", "refuse_to_change_audit"}
+TRIGGERS = {"audit.append_only", *(f"ratings.count_{name}" for name in ("new", "changed", "gone", "none"))}
+FUNCTIONS = {"refuse_to_change_audit", "count_rating", "uncount_ratings", "forget_scores"}
+MIGRATED_ALONE = {*TRIGRAMS, *TRIGGERS, *FUNCTIONS}
 """What Core has no words for, or not every server."""
 
 CATALOG = """

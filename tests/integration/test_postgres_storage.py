@@ -24,7 +24,7 @@ from moviehub.domain.ratings import Opinion, Score
 from moviehub.domain.users import Taken
 from tests.contracts.favorites import FavoritesContract
 from tests.contracts.movies import MoviesContract
-from tests.contracts.ratings import RatingsContract
+from tests.contracts.ratings import MANY, ManyReviewsContract, RatingsContract
 from tests.contracts.sessions import SessionsContract
 from tests.contracts.storage import (
     NOW,
@@ -81,6 +81,23 @@ class TestPostgresFavorites(FavoritesContract):
 
 class TestPostgresRatings(RatingsContract):
     pass
+
+
+class TestPostgresReviews(ManyReviewsContract):
+    @pytest.fixture
+    async def much_reviewed(self, storage: Storage, operator: asyncpg.Connection) -> Storage:
+        await remember(storage, facts(1))
+        await operator.execute(
+            f"""
+            INSERT INTO users (username, username_key, email, email_key, password, first_name, last_name, is_active,
+                is_staff, is_superuser, created_at, updated_at)
+            SELECT 'user' || number, 'user' || number, number, number, '', '', '', true, false, false, now(), now()
+            FROM generate_series(1, {MANY}) AS number;
+            INSERT INTO ratings (user_id, movie_id, rating, review, created_at, updated_at)
+            SELECT id, 1, 5, 'so so', now(), now() FROM users ORDER BY id;
+            """
+        )
+        return storage
 
 
 async def test_fifty_registrations_at_once_leave_one_account_and_no_error_but_taken(storage: Storage) -> None:

@@ -174,6 +174,13 @@ def test_a_redis_url_with_an_unknown_parameter_keeps_the_server_from_starting() 
     assert done.stderr == "Error: MOVIEHUB_REDIS_URL: the URL has a parameter that the client does not know\n"
 
 
+@pytest.mark.parametrize("database", ["/3", "?db=3"])
+def test_a_cluster_with_a_database_of_a_number_keeps_the_server_from_starting(database: str) -> None:
+    done = run("serve", **{**MEMORY, "MOVIEHUB_REDIS_URL": f"redis+cluster://marked@one,other{database}"})
+    assert (done.exit_code, done.stdout) == (78, "")
+    assert done.stderr == "Error: MOVIEHUB_REDIS_URL: a cluster has no database but 0\n"
+
+
 @pytest.mark.parametrize(
     ("words", "name"),
     [

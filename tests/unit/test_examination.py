@@ -57,6 +57,7 @@ def test_what_a_database_tells_is_judged(facts: dict[str, Any], ill: dict[str, s
         ({"redis_version": "6.2.14"}, ["Redis 6.2.14: rate limits"]),
         ({"redis_version": "6.0", "server_name": "valkey", "valkey_version": "8.1.0"}, []),
         ({"redis_version": "7.4", "maxmemory": 9, "maxmemory_policy": "noeviction"}, ["noeviction: when"]),
+        ({"redis_version": "7.4", "cluster_enabled": 1}, ["a node of a cluster"]),
     ],
     ids=str,
 )

@@ -37,6 +37,7 @@ def test_the_scheme_of_a_url_names_the_adapter() -> None:
     environ = {"MOVIEHUB_DATABASE_URL": "memory://", "MOVIEHUB_REDIS_URL": "redis://127.0.0.1:6379/0"}
     settings = Settings.read(environ)
     assert (settings.storage, settings.cache) == ("memory", "redis")
+    assert Settings.read({"MOVIEHUB_REDIS_URL": "rediss+cluster://hub:a,b@[::1]:6379,other"}).cache == "redis"
 
 
 def test_an_empty_variable_counts_as_not_set() -> None:
@@ -53,6 +54,12 @@ def test_an_empty_variable_counts_as_not_set() -> None:
         ("MOVIEHUB_DATABASE_URL", "mysql://localhost/x"),
         ("MOVIEHUB_DATABASE_URL", "postgresql:///nohost"),
         ("MOVIEHUB_REDIS_URL", "redis://host:notaport"),
+        ("MOVIEHUB_REDIS_URL", "redis://one:6379,other:6379"),
+        ("MOVIEHUB_REDIS_URL", "redis+cluster://"),
+        ("MOVIEHUB_REDIS_URL", "redis+cluster://one:6379,:6379"),
+        ("MOVIEHUB_REDIS_URL", "redis+cluster://one:6379,other:notaport"),
+        ("MOVIEHUB_REDIS_URL", "redis+cluster://hub:marked/word@one,other"),
+        ("MOVIEHUB_REDIS_URL", "redis+sentinel://one:26379"),
         ("MOVIEHUB_DATABASE_URL", "postgresql://hub:marked/word@h/d"),
         ("MOVIEHUB_DATABASE_URL", "postgresql://hub:mar[ked@h/d"),
         ("MOVIEHUB_REDIS_URL", "redis://hub:marked℀@h/0"),

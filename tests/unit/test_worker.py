@@ -82,7 +82,7 @@ async def at_work(worker: Worker) -> AsyncIterator["asyncio.Task[None]"]:
         await asyncio.wait([working])
 
 
-def told(metrics: Metrics, name: str, **labels: str) -> float | None:
+def told(metrics: Metrics, name: str, /, **labels: str) -> float | None:
     return metrics.registry.get_sample_value(f"moviehub_worker_{name}", labels)
 
 
@@ -121,9 +121,9 @@ async def test_a_job_that_fails_is_told_and_leaves_the_others_alone() -> None:
     assert line == {"event": "job_failed", "job": "failing", "why": "It is out.", "log_level": "warning"}
     ends = [(line["job"], line["outcome"]) for line in logs if line["event"] == "job_ends"]
     assert ends == [("failing", "failed"), ("other", "done")]
-    assert told(metrics, "job_seconds_count", job="failing", outcome="failed") == 1
-    assert told(metrics, "job_seconds_count", job="other", outcome="done") == 1
-    assert told(metrics, "last_done_timestamp_seconds", job="failing") is None
+    assert told(metrics, "job_seconds_count", name="failing", outcome="failed") == 1
+    assert told(metrics, "job_seconds_count", name="other", outcome="done") == 1
+    assert told(metrics, "last_done_timestamp_seconds", name="failing") is None
     assert told(metrics, "pages_fetched_total") == 2
 
 
@@ -179,7 +179,7 @@ async def test_of_two_workers_one_works_and_the_other_takes_over_at_once_when_it
                 assert [told(each, "holds_lease") for each in metrics] == [0, 1]
         assert logs[0]["event"] == "another_worker_works"
         assert [line["event"] for line in logs].count("another_worker_works") == 1
-    assert told(metrics[0], "job_seconds_count", job="one", outcome="cancelled") == 1
+    assert told(metrics[0], "job_seconds_count", name="one", outcome="cancelled") == 1
     assert await leases.take(NAME, LONG) is not None
 
 
@@ -256,7 +256,7 @@ async def test_the_jobs_are_done_and_counted() -> None:
         assert told(metrics, "sessions_ended_total") == 1
         assert len(hub.catalogue.calls) == asked + 1, "what changed is asked for again, and nothing else"
         for job in ("warm", "sessions", "old", "changed"):
-            assert told(metrics, "job_seconds_count", job=job, outcome="done") == 2
+            assert told(metrics, "job_seconds_count", name=job, outcome="done") == 2
 
 
 async def test_a_catalogue_that_is_out_keeps_nobody_from_ending_sessions() -> None:
@@ -265,7 +265,7 @@ async def test_a_catalogue_that_is_out_keeps_nobody_from_ending_sessions() -> No
         hub.catalogue.out = True
         assert not await worker_of(hub, metrics).once()
         outcomes = {
-            job: [told(metrics, "job_seconds_count", job=job, outcome=outcome) for outcome in ("done", "failed")]
+            job: [told(metrics, "job_seconds_count", name=job, outcome=outcome) for outcome in ("done", "failed")]
             for job in ("warm", "sessions", "old", "changed")
         }
         assert outcomes == {"warm": [None, 1], "sessions": [1, None], "old": [1, None], "changed": [None, 1]}

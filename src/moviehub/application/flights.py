@@ -8,6 +8,7 @@ from contextvars import Context, ContextVar
 from typing import Any, TypeVar
 
 from moviehub.application.ports import BACKGROUND, Leases
+from moviehub.application.tracing import SPAN
 from moviehub.domain.errors import MovieHubError, Unavailable
 
 T = TypeVar("T")
@@ -105,6 +106,7 @@ class Flights:
             # Without the context of the request that happens to begin it, for it may outlive that.
             context = Context()
             context.run(BACKGROUND.set, background)
+            context.run(SPAN.set, SPAN.get())
             flight = asyncio.create_task(self._fly(key, work, done), context=context)
             self._flights[key] = flight
             flight.add_done_callback(lambda _: self._flights.pop(key))

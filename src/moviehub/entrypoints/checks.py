@@ -56,24 +56,24 @@ class Check:
 def checks_of(container: Container, *, thorough: bool = False) -> tuple[Check, ...]:
     """The checks of this container: its adapters' own pings. Adapters in memory are always well.
 
-    `thorough` ones want the very schema that this version is made for: the database of a hub that serves may be newer
-    than itself for a while.
+    The schema may not be older than this version, but newer: the database of a hub that serves is newer than itself for
+    a while. `thorough` checks want the very schema that this version is made for.
     """
     storage = container.storage()
     revision = getattr(storage, "revision", None)
     replica = getattr(storage, "ping_replica", None)
 
-    seen: str | None = None
+    seen, newest = None, newest_revision()
 
     async def migrated() -> None:
         nonlocal seen
-        if seen is None or thorough:  # tables that are there stay there
-            seen = await revision() if revision else newest_revision()
+        if seen is None or seen < newest or thorough:  # what was migrated stays so
+            seen = await revision() if revision else newest
         if seen is None:
             raise RuntimeError("there are no tables yet: run moviehub migrate")
-        if thorough and seen != newest_revision():
+        if seen < newest or (thorough and seen != newest):
             advice = "run moviehub migrate, or a newer moviehub if the database is the newer of the two"
-            raise RuntimeError(f"at revision {seen}, and this moviehub is made for {newest_revision()}: {advice}")
+            raise RuntimeError(f"at revision {seen}, and this moviehub is made for {newest}: {advice}")
 
     return (
         Check("database", getattr(storage, "ping", _well), "unavailable"),

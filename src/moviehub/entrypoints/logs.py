@@ -11,6 +11,7 @@ from contextvars import ContextVar
 import msgspec
 import structlog
 
+from moviehub.application.tracing import SPAN
 from moviehub.entrypoints.settings import Settings
 
 Headers = Iterable[tuple[bytes, bytes]]
@@ -27,7 +28,9 @@ _BEYOND_ASCII = re.compile("[^ -~]")
 
 
 def trace_id() -> str:
-    """The trace that the request of this task is part of, if its client said so well."""
+    """The trace that this task is part of: ours if there is one, else the client's if it said so well."""
+    if span := SPAN.get():
+        return span.trace_id
     told = [value for name, value in REQUEST.get()[1] if name == b"traceparent"]
     found = _TRACEPARENT.fullmatch(told[0]) if len(told) == 1 else None
     return found[1].decode() if found else ""
@@ -69,17 +72,17 @@ class _Libraries(logging.Handler):
             structlog.get_logger().exception("a library logs what cannot be told", logger=record.name)
 
 
-def configure(settings: Settings) -> None:
-    """Send every log event, the libraries' own too, through one JSON renderer."""
+def configure(settings: Settings, *more: structlog.typing.Processor) -> None:
+    """Send every log event, the libraries' own too, through one JSON renderer; `more` see ours before that."""
     level = logging.getLevelNamesMapping()[settings.log_level.upper()]
     shared: list[structlog.typing.Processor] = [
         _add_ids,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.format_exc_info,
     ]
+    told = structlog.processors.format_exc_info
     structlog.configure(
-        processors=[*shared, structlog.processors.JSONRenderer(_encode)],
+        processors=[*shared, *more, told, structlog.processors.JSONRenderer(_encode)],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=_Lines,
         cache_logger_on_first_use=False,
@@ -88,7 +91,7 @@ def configure(settings: Settings) -> None:
     handler.setLevel(max(level, logging.WARNING))  # also where a library has lowered the level of its logger
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
+            foreign_pre_chain=[*shared, told],
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.JSONRenderer(_encode),

@@ -123,11 +123,22 @@ class _Respawned(dict[int, float]):
         self._times: dict[int, list[float]] = {}
 
     def __setitem__(self, worker: int, at: float) -> None:
+        _forget_the_dead()
         self._times[worker] = [time for time in self._times.get(worker, []) if at - time < DYING_FOR] + [at]
 
     def get(self, worker: int, default: Any = None) -> Any:
         times = self._times.get(worker, [])
         return times[-1] if len(times) >= MOST_DEATHS else default
+
+
+def _forget_the_dead() -> None:
+    """Let go of what workers that have ended were said to be just now; what they have counted stays."""
+    from prometheus_client.multiprocess import mark_process_dead  # not before now, as above
+
+    alive = {str(child.pid) for child in multiprocessing.active_children()}
+    dead = {path.stem.rpartition("_")[2] for path in Path(os.environ[FOLDER]).glob("gauge_live*.db")} - alive
+    for pid in dead:
+        mark_process_dead(pid)  # type: ignore[no-untyped-call]
 
 
 class _End:

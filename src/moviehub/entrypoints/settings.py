@@ -14,6 +14,7 @@ from moviehub.domain.limits import Limit
 PREFIX = "MOVIEHUB_"
 PRODUCTION_DRAIN = 3
 TMDB_URL = "https://api.themoviedb.org/3"
+CLUSTERS = ("redis+cluster", "rediss+cluster")
 SHORTEST_SECRET = 32
 FEWEST_CHARACTERS = 10
 MAKE_ONE = "make one with: openssl rand -base64 48"
@@ -54,12 +55,14 @@ def _url(*schemes: str) -> Callable[[str], str]:
     def read(text: str) -> str:
         try:
             parts = urlsplit(text)
-            _ = parts.port
+            at = parts.netloc.rpartition("@")[2]
+            hosts = [urlsplit(f"//{host}") for host in (at.split(",") if parts.scheme in CLUSTERS else [at])]
+            _ = [host.port for host in hosts]
         except ValueError:  # whose words may be a password that has a slash or the like in it
             raise ValueError("expected a URL; what is special in its password is written as %2F and the like") from None
         if parts.scheme not in schemes:
             raise ValueError(f"expected a URL that starts with {', '.join(s + '://' for s in schemes)}")
-        if parts.scheme not in ("memory", "embedded", "demo") and not parts.hostname:
+        if parts.scheme not in ("memory", "embedded", "demo") and not all(host.hostname for host in hosts):
             raise ValueError("expected a URL with a host")
         return text
 
@@ -167,7 +170,7 @@ class Settings:
     database_replica_url: str = _setting("", _url("postgresql", "postgres"), secret=True)
     database_pool_size: int = _setting(10, _whole(1, 1000))
     database_statement_cache: bool = _setting(True, _flag)
-    redis_url: str = _setting("memory://", _url("memory", "redis", "rediss"), secret=True)
+    redis_url: str = _setting("memory://", _url("memory", "redis", "rediss", *CLUSTERS), secret=True)
     tmdb_url: str = _setting("", _url("demo", "http", "https"))
     tmdb_token: str = _setting("", str, secret=True)
     tmdb_rate: int = _setting(35, _whole(1, 1000))
@@ -225,9 +228,7 @@ class Settings:
         if self.tmdb_url.startswith("http") and not self.tmdb_token:
             raise SettingsError("MOVIEHUB_TMDB_TOKEN: expected a TMDb read token or key when MOVIEHUB_TMDB_URL is set")
         if self.previous_secret_keys and not self.secret_key:
-            raise SettingsError(
-                "MOVIEHUB_PREVIOUS_SECRET_KEYS: expected MOVIEHUB_SECRET_KEY beside it, which signs now"
-            )
+            raise SettingsError("MOVIEHUB_PREVIOUS_SECRET_KEYS: expected MOVIEHUB_SECRET_KEY beside it, which signs")
         if self.env == "production":
             self._check_production(given)
 

@@ -6,16 +6,20 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import copy_context
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, NoReturn
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Gauge, Summary, start_http_server
+from prometheus_client import start_http_server
 
 from moviehub.application.ports import BACKGROUND, Leases
+from moviehub.application.tracing import untraced
 from moviehub.domain.errors import MovieHubError
+from moviehub.entrypoints import reports, tracing
 from moviehub.entrypoints.bootstrap import running
+from moviehub.entrypoints.bootstrap.figures import figures_of
+from moviehub.entrypoints.figures import Figures
 from moviehub.entrypoints.settings import Settings
 from moviehub.entrypoints.use_cases import use_cases
 
@@ -35,13 +39,6 @@ AGAIN = 180.0
 MINUTE, HOUR = 60.0, 3_600.0
 WARM_AHEAD = timedelta(seconds=75)
 """A little longer than until the next time."""
-
-_COUNTED = {
-    "pages_fetched": "Pages of the catalogue fetched before anybody asks.",
-    "films_confirmed": "Films confirmed with the catalogue.",
-    "films_dropped": "Films that the catalogue has no more.",
-    "sessions_ended": "Sessions ended because their time was over.",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,27 +79,11 @@ class Metrics:
     """Numbers about the worker for Prometheus."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        self._seconds = Summary(
-            "moviehub_worker_job_seconds",
-            "Time that a job took, in seconds; the outcome is done, failed or cancelled.",
-            ["job", "outcome"],
-            registry=self.registry,
-        )
-        self._last_done = Gauge(
-            "moviehub_worker_last_done_timestamp_seconds",
-            "When a job was last done without a fault.",
-            ["job"],
-            registry=self.registry,
-        )
-        self._holds = Gauge(
-            "moviehub_worker_holds_lease",
-            "1 while this worker is the one that works, 0 while it waits for another.",
-            registry=self.registry,
-        )
-        self._counted = {
-            name: Counter(f"moviehub_worker_{name}", told, registry=self.registry) for name, told in _COUNTED.items()
-        }
+        self.figures = Figures("worker")
+        self.registry = self.figures.registry
+        self._seconds = self.figures["moviehub_worker_job_seconds"]
+        self._last_done = self.figures["moviehub_worker_last_done_timestamp_seconds"]
+        self._holds = self.figures["moviehub_worker_holds_lease"]
 
     def count(self, job: str, outcome: str, seconds: float, counts: Mapping[str, int]) -> None:
         """One run of a job is over."""
@@ -110,7 +91,7 @@ class Metrics:
         if outcome == "done":
             self._last_done.labels(job).set_to_current_time()
         for name, number in counts.items():
-            self._counted[name].inc(number)
+            self.figures[f"moviehub_worker_{name}_total"].inc(number)
 
     def holds(self, lease: bool) -> None:
         """Whether this worker is the one that works."""
@@ -228,8 +209,17 @@ async def work(settings: Settings, metrics: Metrics, *, once: bool) -> bool:
     """Work until cancelled, or do each job one time; whether all went well."""
     if settings.cache == "memory":
         log.warning("warm_for_nobody", hint="set MOVIEHUB_REDIS_URL: nobody else sees what is cached in memory")
-    async with running(settings) as container:
-        worker = Worker(jobs_of(use_cases(container)), container.leases(), metrics)
-        if once:
-            return await worker.once()
-        await worker.run()
+    async with (
+        reports.begun(settings),
+        tracing.begun() as traces,
+        running(settings, traces.asked if traces else untraced) as container,
+    ):
+        jobs = jobs_of(use_cases(container))
+        if traces:
+            jobs = tuple(replace(job, act=traces.job(job.name, job.act)) for job in jobs)
+        worker = Worker(jobs, container.leases(), metrics)
+        metrics.figures.watch(figures_of(container))
+        async with metrics.figures.kept():
+            if once:
+                return await worker.once()
+            await worker.run()

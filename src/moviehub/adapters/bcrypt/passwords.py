@@ -5,10 +5,9 @@ import base64
 import hashlib
 import hmac
 import re
-import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeVar
 
 import bcrypt
 
@@ -28,7 +27,8 @@ _PLAIN = re.compile(r"\$2[aby]\$(\d\d)\$[./A-Za-z0-9]{53}")
 class BcryptPasswords(Passwords):
     """Hashes an HMAC-SHA-256 of the password, so that none of it is cut off at bcrypt's 72 bytes.
 
-    At most `threads` work at once and `waiting` more wait; the rest get Unavailable. Plain bcrypt hashes verify too.
+    At most `threads` work at once and `waiting` more wait; the rest get Unavailable and are counted in `refused`. Plain
+    bcrypt hashes verify too.
     """
 
     def __init__(self, *, cost: int = 12, threads: int = 2, waiting: int = 16) -> None:
@@ -36,7 +36,9 @@ class BcryptPasswords(Passwords):
         # Of the right form and cost, and the hash of nothing known: comparing with it takes as long as any comparing.
         self._nobody = f"$2b${cost:02}${'.' * 53}".encode()
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="bcrypt")
-        self._places = threading.BoundedSemaphore(threads + waiting)
+        self._most = threads + waiting
+        self._work: set[Future[Any]] = set()
+        self.refused = 0
 
     async def hash(self, password: str) -> str:
         return await self._run(lambda: SCHEME + bcrypt.hashpw(_digest(password), bcrypt.gensalt(self._cost)).decode())
@@ -47,6 +49,11 @@ class BcryptPasswords(Passwords):
     def is_current(self, password_hash: str) -> bool:
         found = _PLAIN.fullmatch(password_hash.removeprefix(SCHEME))
         return password_hash.startswith(SCHEME) and found is not None and int(found[1]) == self._cost
+
+    @property
+    def under_way(self) -> int:
+        """How many are worked on or wait."""
+        return len(self._work)
 
     async def close(self) -> None:
         """Take no more work; what was taken is finished."""
@@ -65,15 +72,16 @@ class BcryptPasswords(Passwords):
         return False
 
     async def _run(self, work: Callable[[], T]) -> T:
-        if not self._places.acquire(blocking=False):
+        if len(self._work) >= self._most:
+            self.refused += 1
             raise Unavailable("Too many people are signing in just now.", retry_after=1)
         try:
             future = self._pool.submit(work)
         except RuntimeError:
-            self._places.release()
             raise Unavailable("The server is going down.", retry_after=1) from None
         # The place is free when the thread is done, not when the one who waited has gone away.
-        future.add_done_callback(lambda _: self._places.release())
+        self._work.add(future)
+        future.add_done_callback(self._work.discard)
         return await asyncio.wrap_future(future)
 
 

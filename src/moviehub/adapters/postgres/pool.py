@@ -13,8 +13,10 @@ import asyncpg
 import structlog
 
 from moviehub.adapters.postgres.errors import DEAD, FAILURES, OTHERS_FIRST, translated
+from moviehub.adapters.postgres.seats import Seats
 from moviehub.adapters.postgres.statements import Row, Runs, Statement
-from moviehub.adapters.postgres.transactions import Transaction, tell_slow
+from moviehub.adapters.postgres.transactions import POSTGRES, Transaction, tell_slow
+from moviehub.application.tracing import Spans, untraced
 from moviehub.domain.errors import Unavailable
 
 T = TypeVar("T")
@@ -90,6 +92,7 @@ class Pool(Runs):
         statement_cache: bool,
         workers: int = 1,
         slow_query_ms: int = 0,
+        spans: Spans = untraced,
     ) -> None:
         settings = {"application_name": "moviehub"}
         if statement_cache:  # else a pooler is between, which may refuse these, and whose connections are others' too
@@ -107,9 +110,9 @@ class Pool(Runs):
         )
         self._direct = statement_cache
         self._most = max_size * workers
-        self._wait_timeout = wait_timeout
         self._slow = slow_query_ms / 1000 or math.inf
-        self._seats = asyncio.Semaphore(max_size)
+        self._spans = spans
+        self.seats = Seats(max_size, wait_timeout)
         self._pool: Any = None
         self._opening: asyncio.Task[None] | None = None
         self._closed = False
@@ -134,6 +137,11 @@ class Pool(Runs):
         await self._give_back(connection)
         return found
 
+    @property
+    def size(self) -> int:
+        """How many connections are open."""
+        return int(self._pool.get_size()) if self._pool is not None else 0
+
     def answered_within(self, seconds: float) -> bool:
         """Whether the server answered a statement so lately."""
         return not self._closed and time.monotonic() - self._answered_at < seconds
@@ -143,7 +151,7 @@ class Pool(Runs):
         """Commits on a clean exit and then calls `on_commit`; rolls back on any error."""
         connection, _ = await self._lent("BEGIN", lambda connection: connection.execute(BEGIN), self._undo)
         try:
-            transaction = Transaction(connection, self._slow)
+            transaction = Transaction(connection, self._slow, self._spans)
             yield transaction
             await transaction.commit()
         except BaseException as failure:
@@ -195,7 +203,8 @@ class Pool(Runs):
             begun_at, failed = time.monotonic(), True
             try:
                 try:
-                    done = await act(connection)
+                    with self._spans(POSTGRES, what):
+                        done = await act(connection)
                     failed = False
                 finally:
                     ended_at = time.monotonic()
@@ -221,15 +230,11 @@ class Pool(Runs):
     async def _take(self) -> Any:
         try:
             pool = self._pool or await self._opened()
-            if self._seats.locked():
-                async with asyncio.timeout(self._wait_timeout):
-                    await self._seats.acquire()
-            else:
-                await self._seats.acquire()  # without the price of a timer
+            await self.seats.take()
             try:
                 return await pool.acquire()
             except BaseException:
-                self._seats.release()
+                self.seats.give_back()
                 raise
         except FAILURES as failure:
             raise translated(failure) from failure
@@ -265,7 +270,7 @@ class Pool(Runs):
         try:
             await self._pool.release(connection)
         finally:
-            self._seats.release()
+            self.seats.give_back()
 
     async def _clear(self, connection: Any) -> None:
         """Give a connection back after a statement failed; asyncpg waits until one that was cancelled has ended."""

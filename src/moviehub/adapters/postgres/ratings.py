@@ -6,11 +6,11 @@ from sqlalchemy import and_, delete, func, literal_column, select, true
 from sqlalchemy.dialects.postgresql import insert
 
 from moviehub.adapters.postgres.rows import marked_of, rating_of
-from moviehub.adapters.postgres.statements import Runs, Statement, a_number, an_id, first, possible, skipped
-from moviehub.adapters.postgres.tables import favorites, labelled, movies, parameters, ratings, users
+from moviehub.adapters.postgres.statements import Runs, Statement, an_id, cut, first, possible, skipped
+from moviehub.adapters.postgres.tables import favorites, labelled, movies, parameters, ratings, scores, users
 from moviehub.application.storage import Ratings
 from moviehub.domain.movies import MarkedMovie, MovieNotFound
-from moviehub.domain.pages import Page, PageRequest
+from moviehub.domain.pages import MOST_COUNTED, Page, PageRequest
 from moviehub.domain.ratings import Opinion, Rating, RatingNotFound, Review
 
 _OF_USER = ratings.c.user_id == an_id("user_id")
@@ -37,15 +37,7 @@ SAVE = Statement(
 GET = Statement(_GET)
 GET_LOCKED = Statement(_GET.with_for_update(key_share=True), reads=False)
 REMOVE = Statement(delete(ratings).where(_THE_ONE).returning(ratings.c.id.label("id")))
-# Pages are cut before anything is joined to them.
-_page = (
-    select(ratings)
-    .where(_OF_USER)
-    .order_by(ratings.c.updated_at.desc(), ratings.c.id.desc())
-    .limit(a_number("size"))
-    .offset(a_number("skipped"))
-    .subquery("page")
-)
+_page = cut(ratings, _OF_USER, ratings.c.updated_at.desc(), ratings.c.id.desc())
 LIST = Statement(
     select(
         *labelled(_page, ratings),
@@ -59,14 +51,8 @@ LIST = Statement(
     .order_by(_page.c.updated_at.desc(), _page.c.id.desc())
 )
 _REVIEWS = and_(ratings.c.movie_id == an_id("movie_id"), ratings.c.review.is_not(None))
-_reviews = (
-    select(ratings)
-    .where(_REVIEWS)
-    .order_by(ratings.c.updated_at.desc(), ratings.c.id.desc())
-    .limit(a_number("size"))
-    .offset(a_number("skipped"))
-    .subquery("page")
-)
+_reviews = cut(ratings, _REVIEWS, ratings.c.updated_at.desc(), ratings.c.id.desc())
+_reviewed = select(func.coalesce(func.sum(scores.c.reviews_count), 0)).where(scores.c.movie_id == an_id("movie_id"))
 LIST_REVIEWS = Statement(
     # A film without a review on this page gives one row without a name, an unknown one gives none.
     select(
@@ -74,7 +60,7 @@ LIST_REVIEWS = Statement(
         _reviews.c.rating,
         _reviews.c.review,
         _reviews.c.updated_at,
-        select(func.count()).select_from(ratings).where(_REVIEWS).scalar_subquery().label("total"),
+        func.least(_reviewed.scalar_subquery(), literal_column(str(MOST_COUNTED))).label("total"),
     )
     .select_from(movies)
     .outerjoin(_reviews.join(users, users.c.id == _reviews.c.user_id), true())
@@ -120,8 +106,9 @@ class PostgresRatings(Ratings):
         return Page(tuple(map(marked_of, rows)), rows[0]["total"] if rows else 0, page)
 
     async def reviews(self, movie_id: int, page: PageRequest) -> Page[Review]:
-        values = {"movie_id": possible(movie_id), "size": page.size, "skipped": skipped(page)}
-        rows = await self._run.rows(LIST_REVIEWS, **values)
+        start = min(page.offset, MOST_COUNTED)
+        size = min(page.size, MOST_COUNTED - start)
+        rows = await self._run.rows(LIST_REVIEWS, movie_id=possible(movie_id), size=size, skipped=start)
         if not rows:
             raise MovieNotFound()
         reviews = (

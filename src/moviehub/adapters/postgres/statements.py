@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any, Protocol
 
 from sqlalchemy import (
@@ -11,6 +12,7 @@ from sqlalchemy import (
     ColumnElement,
     DateTime,
     Select,
+    Subquery,
     Table,
     Text,
     bindparam,
@@ -50,7 +52,10 @@ class Statement:
         self.reads = isinstance(described, Select) if reads is None else reads
         self._made_in = _maker()
 
-    @property
+    def __str__(self) -> str:
+        return self.name
+
+    @cached_property
     def name(self) -> str:
         """What to look for in the code: the module, and the constant that holds it or the function that makes it."""
         module, maker = self._made_in
@@ -140,6 +145,15 @@ def newest(table: Table, *conditions: ColumnElement[bool]) -> Statement:
         .where(table.c.id == func.any(func.array(page.scalar_subquery())))
         .order_by(table.c.id.desc())
     )
+
+
+def cut(table: Table, condition: ColumnElement[bool], *order: ColumnElement[Any]) -> Subquery:
+    """The rows of a page. An index that has condition and order does the skipping; only the rows of the page are read.
+
+    What is joined to it afterwards is joined to no more rows, however deep the page is.
+    """
+    wanted = select(table.c.id).where(condition).order_by(*order).limit(a_number("size")).offset(a_number("skipped"))
+    return select(table).where(table.c.id == func.any(func.array(wanted.scalar_subquery()))).subquery("page")
 
 
 def containing(text: str) -> str:

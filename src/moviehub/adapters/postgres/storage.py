@@ -15,6 +15,7 @@ from moviehub.adapters.postgres.statements import Runs, Statement
 from moviehub.adapters.postgres.users import PostgresUsers
 from moviehub.application.batch import Batch
 from moviehub.application.storage import Audit, Favorites, Movies, Ratings, Sessions, Storage, UnitOfWork, Users
+from moviehub.application.tracing import Spans, untraced
 from moviehub.domain.audit import Entry
 
 PROOF = 1.0
@@ -59,6 +60,7 @@ class PostgresStorage(Storage):
         statement_cache: bool = True,
         workers: int = 1,
         slow_query_ms: int = 0,
+        spans: Spans = untraced,
         count_ttl: float = 2.0,
         count_from: int = 1_000,
     ) -> None:
@@ -72,6 +74,7 @@ class PostgresStorage(Storage):
             statement_cache=statement_cache,
             workers=workers,
             slow_query_ms=slow_query_ms,
+            spans=spans,
         )
         self._counts = Counts(count_ttl, count_from)
         self._reading = self.reads(self.pool)

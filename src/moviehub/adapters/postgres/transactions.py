@@ -8,9 +8,11 @@ import structlog
 
 from moviehub.adapters.postgres.errors import FAILURES, translated
 from moviehub.adapters.postgres.statements import Row, Runs, Statement
+from moviehub.application.tracing import Spans
 from moviehub.domain.errors import Unavailable
 
 COMMIT = "COMMIT"
+POSTGRES = "postgresql"
 
 log = structlog.get_logger()
 
@@ -18,15 +20,17 @@ log = structlog.get_logger()
 class Transaction(Runs):
     """Runs statements in the transaction that is open on one connection; those of `slow` seconds or more are told."""
 
-    def __init__(self, connection: Any, slow: float) -> None:
+    def __init__(self, connection: Any, slow: float, spans: Spans) -> None:
         self._connection = connection
         self._slow = slow
+        self._spans = spans
 
     async def rows(self, statement: Statement, **values: Any) -> Sequence[Row]:
         arguments = statement.arguments(values)
         begun_at, failed = time.monotonic(), True
         try:
-            found: list[Row] = await self._connection.fetch(statement.sql, *arguments)
+            with self._spans(POSTGRES, statement):
+                found: list[Row] = await self._connection.fetch(statement.sql, *arguments)
             failed = False
         except FAILURES as failure:
             raise translated(failure) from failure
@@ -39,7 +43,8 @@ class Transaction(Runs):
         """Keep what was done, or raise."""
         begun_at, failed = time.monotonic(), True
         try:
-            outcome = await self._connection.execute(COMMIT)
+            with self._spans(POSTGRES, COMMIT):
+                outcome = await self._connection.execute(COMMIT)
             failed = False
         except FAILURES as failure:
             raise translated(failure) from failure

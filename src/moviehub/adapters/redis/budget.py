@@ -7,7 +7,8 @@ from contextlib import asynccontextmanager, suppress
 from contextvars import Context
 from uuid import uuid4
 
-from moviehub.adapters.redis.connection import Connection
+from moviehub.adapters.redis.keyspace import Keyspace
+from moviehub.adapters.redis.scripts import Script
 from moviehub.application.ports import BACKGROUND, Budget
 from moviehub.domain.errors import Unavailable
 
@@ -53,6 +54,11 @@ Under the first key stand the times of the last places, some of them yet to come
 until when at most. The third is there while all have to pause.
 """
 
+PAUSE_ALL = """
+if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[1]) then redis.call('SET', KEYS[1], '', 'PX', ARGV[1]) end
+"""
+"""Makes a pause that long, unless there is a longer one."""
+
 
 class RedisBudget(Budget):
     """At most `rate` places in any second and `connections` at once; the last quarter is not for the background.
@@ -61,15 +67,14 @@ class RedisBudget(Budget):
     the process keeps to `alone`.
     """
 
-    def __init__(
-        self, connection: Connection, alone: Budget, *, rate: int, connections: int, life: float = 4.0
-    ) -> None:
-        self._connection = connection
+    def __init__(self, keyspace: Keyspace, alone: Budget, *, rate: int, connections: int, life: float = 4.0) -> None:
+        self._keyspace = keyspace
         self._alone = alone
         self._rate = rate
         self._connections = connections
         self._life = life
-        self._take = connection.writes.register_script(TAKE)  # by who tries once: a lost answer costs one place
+        self._take = Script(TAKE)
+        self._pause = Script(PAUSE_ALL)
         # Of each kind one asks again and again, and the others wait behind in the order in which they came.
         self._turns = {background: asyncio.Lock() for background in (False, True)}
         self._behind: set[asyncio.Task[None]] = set()
@@ -95,11 +100,9 @@ class RedisBudget(Budget):
 
     async def pause(self, seconds: float) -> None:
         await self._alone.pause(seconds)
-        pipeline, milliseconds = self._connection.writes.pipeline(), math.ceil(seconds * 1_000)
-        pipeline.set(PAUSE, "", px=milliseconds, nx=True)
-        pipeline.pexpire(PAUSE, milliseconds, gt=True)
+        milliseconds = math.ceil(seconds * 1_000)
         with suppress(Unavailable):  # the others will be told by the catalogue themselves
-            await self._connection.ask(pipeline.execute)
+            await self._keyspace.write(PAUSE, lambda client: self._pause(client, [PAUSE], [milliseconds]))
 
     async def close(self) -> None:
         """Return when every place was given back."""
@@ -114,7 +117,11 @@ class RedisBudget(Budget):
                 while True:
                     patience, life = int((until - loop.time()) * 1_000), int(self._life * 1_000)
                     values: list[int | str] = [rate, connections, patience, int(not background), holder, life]
-                    verdict, milliseconds = await self._connection.ask(lambda: self._take(KEYS, values))  # noqa: B023
+                    # Tried once: an answer that is lost costs one place.
+                    verdict, milliseconds = await self._keyspace.write(
+                        GIVEN,
+                        lambda client: self._take(client, KEYS, values),  # noqa: B023
+                    )
                     if verdict == REFUSED:
                         raise _Refused(milliseconds / 1_000)
                     if verdict == TAKEN:
@@ -131,13 +138,13 @@ class RedisBudget(Budget):
         """Refuse if all have to pause since the place was taken."""
         left = 0
         with suppress(Unavailable):
-            left = await self._connection.ask(lambda: self._connection.reads.pttl(PAUSE))
+            left = await self._keyspace.read(PAUSE, lambda client: client.pttl(PAUSE))
         if left > 0:
             raise _Refused(left / 1_000)
 
     async def _give_back(self, holder: str) -> None:
         with suppress(Unavailable):  # it ends by itself
-            await self._connection.ask(lambda: self._connection.writes.zrem(HELD, holder))
+            await self._keyspace.write(HELD, lambda client: client.zrem(HELD, holder))
 
 
 class _Refused(Unavailable):

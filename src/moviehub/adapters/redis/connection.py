@@ -1,9 +1,9 @@
 """How Redis is asked: briefly, and not at all while it does not answer."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Mapping, Sequence
 from contextvars import Context
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import structlog
 from redis.asyncio import BlockingConnectionPool, Redis
@@ -11,6 +11,9 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from moviehub.adapters.redis.keyspace import Command, Keyspace
+from moviehub.adapters.redis.spans import tell_commands
+from moviehub.application.tracing import Spans, untraced
 from moviehub.domain.errors import Unavailable
 
 log = structlog.get_logger()
@@ -20,47 +23,87 @@ T = TypeVar("T")
 MOST_CONNECTIONS = 16
 MOST_FAILURES = 5
 PING_EVERY = 1.0
+AWAY = "Redis cannot be reached now."
 
 FAILURES = (RedisError, OSError, TimeoutError, RuntimeError)
 """All that a command may raise; the last is uvloop's, of a connection that was reset a moment ago."""
 
 
-class Connection:
-    """Two clients of one Redis: `reads` try a second time when a connection broke, `writes` never.
+class Connection(Keyspace):
+    """Two clients of one server: `reads` try a second time when a connection broke, `writes` never.
 
     A reply that is lost after the command was executed would else do a write twice. After five failures in a row
-    Redis is skipped, until a ping in the background, one a second, is answered.
+    it is skipped, until a ping in the background, one a second, is answered. `failed` counts all that failed.
     """
 
-    def __init__(self, url: str, *, timeout: float = 0.2) -> None:
+    REDIRECTIONS: ClassVar[tuple[type[Exception], ...]] = ()
+    """Answers of a server that is well, for whoever asked."""
+
+    failed: int = 0
+    name = ""  # where there are others
+
+    def __init__(self, url: str, *, timeout: float = 0.2, spans: Spans = untraced) -> None:
         self.reads = _client(url, retries=1)
         self.writes = _client(url, retries=0)
+        for client in (self.reads, self.writes):
+            tell_commands(client, spans)
+        self.failures = 0
         self._timeout = timeout
-        self._failures = 0
         self._pinging: asyncio.Task[None] | None = None
 
-    async def ask(self, command: Callable[[], Awaitable[T]], *, within: float | None = None) -> T:
-        """The answer to a command, soon or within so many seconds; or Unavailable, at once while Redis is skipped."""
-        if self._failures >= MOST_FAILURES:
-            raise Unavailable("Redis cannot be reached now.")
+    def read(self, key: str | bytes, command: Command[T], *, within: float | None = None) -> Awaitable[T]:
+        return self.ask(self.reads, command, within=within)
+
+    def write(self, key: str | bytes, command: Command[T], *, within: float | None = None) -> Awaitable[T]:
+        return self.ask(self.writes, command, within=within)
+
+    async def ask(self, client: Redis, command: Command[T], *, within: float | None = None) -> T:
+        """The answer to a command, soon or within so many seconds; or Unavailable, at once while it is skipped."""
+        if self.is_skipped:
+            raise Unavailable(AWAY)
         try:
-            # Less time with every failure: 0.2, 0.1, 0.07, 0.05 and 0.04 s are together less than half a second, so
-            # that no request spends more on a Redis that hangs, however often it asks.
-            async with asyncio.timeout(within or self._timeout / (1 + self._failures)):
-                answer = await command()
+            async with asyncio.timeout(within or self.patience):
+                answer = await command(client)
+        except self.REDIRECTIONS:
+            self._succeeded()
+            raise
         except FAILURES as fault:
-            self._failed(type(fault).__name__)
-            raise Unavailable("Redis cannot be reached now.") from fault
+            self._failed(fault)
+            raise Unavailable(AWAY) from fault
         self._succeeded()
         return answer
 
+    @property
+    def patience(self) -> float:
+        """How many seconds a command may take.
+
+        Less with every failure: 0.2, 0.1, 0.07, 0.05 and 0.04 s are together less than half a second, so that no
+        request spends more on a Redis that hangs, however often it asks.
+        """
+        return self._timeout / (1 + self.failures)
+
+    @property
+    def is_skipped(self) -> bool:
+        """Whether it is not asked now."""
+        return self.failures >= MOST_FAILURES
+
+    def home(self, key: bytes) -> object:
+        return self
+
+    async def values(self, keys: Sequence[bytes]) -> Mapping[bytes, bytes]:
+        told: Any = await self.ask(self.reads, lambda client: client.mget(keys))
+        return {key: data for key, data in zip(keys, told, strict=True) if data is not None}
+
+    async def servers(self) -> Sequence["Connection"]:
+        return (self,)
+
     async def ping(self) -> None:
         """Unavailable if Redis does not answer."""
-        await self.ask(self.reads.ping)
+        await self.ask(self.reads, self._greet)
 
     async def info(self) -> Mapping[str, Any]:
         """What the server tells of itself."""
-        return await self.ask(self.reads.info)
+        return await self.ask(self.reads, lambda client: client.info())
 
     async def close(self) -> None:
         """Give the connections back."""
@@ -70,29 +113,56 @@ class Connection:
         await self.reads.aclose()
         await self.writes.aclose()
 
-    def _failed(self, why: str) -> None:
-        if self._failures == 0:
-            log.warning("redis_failed", why=why)
-        self._failures += 1
-        if self._failures >= MOST_FAILURES and (self._pinging is None or self._pinging.done()):
-            log.warning("redis_skipped", why=why)
+    async def _greet(self, client: Redis) -> None:
+        await client.ping()
+
+    @property
+    def _which(self) -> dict[str, str]:
+        return {"node": self.name} if self.name else {}
+
+    def _failed(self, fault: BaseException) -> None:
+        why = type(fault).__name__
+        if self.failures == 0:
+            log.warning("redis_failed", why=why, **self._which)
+        self.failed += 1
+        self.failures += 1
+        if self.is_skipped:
+            self._skip(why, PING_EVERY)
+
+    def _skip(self, why: str, wait: float) -> None:
+        if self._pinging is None or self._pinging.done():
+            log.warning("redis_skipped", why=why, **self._which)
             # Without the context of the request that failed last: the return is not of that request.
-            self._pinging = asyncio.create_task(self._ping_until_back(), context=Context())
+            self._pinging = asyncio.create_task(self._ping_until_back(wait), context=Context())
 
     def _succeeded(self) -> None:
-        if self._failures:
-            log.info("redis_is_back")
-        self._failures = 0
+        if self.failures:
+            log.info("redis_is_back", **self._which)
+        self.failures = 0
 
-    async def _ping_until_back(self) -> None:
-        while self._failures >= MOST_FAILURES:
-            await asyncio.sleep(PING_EVERY)
+    def _is_still_away(self) -> None:
+        """A ping was not answered."""
+
+    async def _ping_until_back(self, wait: float) -> None:
+        while self.is_skipped:
+            await asyncio.sleep(wait)
+            wait = PING_EVERY
             try:
                 async with asyncio.timeout(self._timeout):
-                    await self.reads.ping()
+                    await self._greet(self.reads)
             except FAILURES:
-                continue
-            self._succeeded()
+                self._is_still_away()
+            else:
+                self._succeeded()
+
+
+async def to_each(client: Redis, command: str, keys: Sequence[str | bytes]) -> list[Any]:
+    """What a command that takes a key says to each of these, in one round trip; what went wrong is among it."""
+    pipeline = client.pipeline(transaction=False)
+    for key in keys:
+        pipeline.execute_command(command, key)
+    told: list[Any] = await pipeline.execute(raise_on_error=False)
+    return told
 
 
 def _client(url: str, *, retries: int) -> Redis:

@@ -3,7 +3,8 @@
 from contextlib import suppress
 from uuid import uuid4
 
-from moviehub.adapters.redis.connection import Connection
+from moviehub.adapters.redis.keyspace import Keyspace
+from moviehub.adapters.redis.scripts import Script
 from moviehub.application.ports import Leases
 from moviehub.domain.errors import Unavailable
 
@@ -19,28 +20,27 @@ class RedisLeases(Leases):
     While Redis is away everybody gets what they ask for: each process is on its own then.
     """
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self._renew = connection.writes.register_script(RENEW)
-        self._give_back = connection.writes.register_script(GIVE_BACK)
+    def __init__(self, keyspace: Keyspace) -> None:
+        self._keyspace = keyspace
+        self._renew = Script(RENEW)
+        self._give_back = Script(GIVE_BACK)
 
     async def take(self, name: str, seconds: float) -> str | None:
-        owner, writes = uuid4().hex, self._connection.writes
+        key, owner, life = PREFIX + name, uuid4().hex, int(seconds * 1_000)
         try:
-            taken = await self._connection.ask(
-                lambda: writes.set(PREFIX + name, owner, nx=True, px=int(seconds * 1_000))
-            )
+            taken = await self._keyspace.write(key, lambda client: client.set(key, owner, nx=True, px=life))
         except Unavailable:
             return owner
         return owner if taken else None
 
     async def renew(self, name: str, owner: str, seconds: float) -> bool:
+        key, life = PREFIX + name, int(seconds * 1_000)
         try:
-            kept = await self._connection.ask(lambda: self._renew([PREFIX + name], [owner, int(seconds * 1_000)]))
+            return bool(await self._keyspace.write(key, lambda client: self._renew(client, [key], [owner, life])))
         except Unavailable:
             return True
-        return bool(kept)
 
     async def give_back(self, name: str, owner: str) -> None:
+        key = PREFIX + name
         with suppress(Unavailable):  # it ends by itself
-            await self._connection.ask(lambda: self._give_back([PREFIX + name], [owner]))
+            await self._keyspace.write(key, lambda client: self._give_back(client, [key], [owner]))

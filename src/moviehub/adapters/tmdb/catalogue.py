@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
@@ -10,7 +11,7 @@ from typing import NoReturn, TypeVar
 
 import structlog
 
-from moviehub.adapters.tmdb.circuit import Circuit, Failure, OverLimit
+from moviehub.adapters.tmdb.circuit import Circuit, Failure, Open, OverLimit
 from moviehub.adapters.tmdb.payloads import (
     Nonsense,
     Unusable,
@@ -22,6 +23,7 @@ from moviehub.adapters.tmdb.payloads import (
 )
 from moviehub.adapters.tmdb.transport import Again, Refused, Transport, Unaskable
 from moviehub.application.ports import BACKGROUND, Budget, Catalogue
+from moviehub.application.tracing import Spans, untraced
 from moviehub.domain.errors import Unavailable
 from moviehub.domain.listings import (
     LAST_PAGE,
@@ -44,12 +46,21 @@ BACKGROUND_PATIENCE = 2.0
 """Seconds to wait for a place in the budget; what is left of the deadline is for the answer."""
 
 LARGEST_ID = 2**31 - 1
+DEADLINE = "deadline"
+
+OUTCOMES = (
+    *("ok", "not_found", "declined", "refused", "limited", "timed_out", "failed"),
+    *("circuit_open", "no_place", "given_up"),
+)
+"""What may come of a question. By the last three TMDb was not asked, or whoever asked has gone away."""
 
 
 class TmdbCatalogue(Catalogue):
     """Asks TMDb, each question within `deadline` seconds and with one second try at most, and none while it is out.
 
-    Each try has a place in the `budget`. `losses` counts the fields and films that TMDb told and that are of no use.
+    Each try has a place in the `budget`. `losses` counts the fields and films that TMDb told and that are of no use;
+    `calls` and `seconds` tell by outcome how many questions there were and how long they took, and `waited` how many
+    seconds they waited for a place.
     """
 
     def __init__(
@@ -63,14 +74,18 @@ class TmdbCatalogue(Catalogue):
         region: str = "",
         deadline: float = 3.0,
         circuit: Circuit | None = None,
+        spans: Spans = untraced,
     ) -> None:
         self.losses = 0
+        self.calls = dict.fromkeys(OUTCOMES, 0)
+        self.seconds = dict.fromkeys(OUTCOMES, 0.0)
+        self.waited = 0.0
         self._language = {"language": language}
         self._region = {"region": region} if region else {}
         self._deadline = deadline
         self._budget = budget
         self._circuit = circuit or Circuit()
-        self._transport = Transport(url=url, token=token, connections=connections, timeout=deadline)
+        self._transport = Transport(url=url, token=token, connections=connections, timeout=deadline, spans=spans)
 
     async def page(self, listing: Listing) -> CataloguePage:
         if not 1 <= listing.page <= LAST_PAGE:
@@ -119,8 +134,13 @@ class TmdbCatalogue(Catalogue):
 
     async def ping(self) -> None:
         """Unavailable from when TMDb was found to be out until a question was answered again. Asks nothing."""
-        if self._circuit.state != "closed":
+        if self.is_out:
             raise Unavailable("TMDb was out when it was last asked.")
+
+    @property
+    def is_out(self) -> bool:
+        """Whether TMDb was out when it was last asked."""
+        return self._circuit.state != "closed"
 
     @property
     def key_kind(self) -> str:
@@ -160,6 +180,24 @@ class TmdbCatalogue(Catalogue):
 
     async def _ask(self, path: str, params: Mapping[str, str], read: Callable[[bytes], tuple[T, list[str]]]) -> T | int:
         """What `read` makes of the answer, or its status if that is 400, 404 or 422."""
+        began, outcome = time.monotonic(), "given_up"
+        try:
+            told = await self._asked(path, params, read)
+            outcome = "ok" if not isinstance(told, int) else "not_found" if told == 404 else "declined"
+            return told
+        except (Unaskable, Unusable) as fault:  # no fault of TMDb's
+            outcome = "failed"
+            self._fail(path, str(fault))
+        except Unavailable as fault:
+            outcome = _outcome(fault)
+            raise
+        finally:
+            self.calls[outcome] += 1
+            self.seconds[outcome] += time.monotonic() - began
+
+    async def _asked(
+        self, path: str, params: Mapping[str, str], read: Callable[[bytes], tuple[T, list[str]]]
+    ) -> T | int:
         self._circuit.check()
         until = asyncio.get_running_loop().time() + self._deadline
         async with AsyncExitStack() as place:
@@ -176,8 +214,6 @@ class TmdbCatalogue(Catalogue):
                 if isinstance(fault, OverLimit):
                     await self._budget.pause(fault.retry_after)
                 raise
-            except (Unaskable, Unusable) as fault:  # no fault of TMDb's
-                self._fail(path, str(fault))
         if isinstance(told, int):
             return told
         answer, lost = told
@@ -188,8 +224,11 @@ class TmdbCatalogue(Catalogue):
 
     async def _enter(self, place: AsyncExitStack, until: float) -> None:
         patience = BACKGROUND_PATIENCE if BACKGROUND.get() else PATIENCE
-        left = until - asyncio.get_running_loop().time()
-        await place.enter_async_context(self._budget.place(min(patience, left)))
+        began = asyncio.get_running_loop().time()
+        try:
+            await place.enter_async_context(self._budget.place(min(patience, until - began)))
+        finally:
+            self.waited += asyncio.get_running_loop().time() - began
 
     async def _hear(
         self,
@@ -215,7 +254,7 @@ class TmdbCatalogue(Catalogue):
                     status, body = await self._transport.get(path, params)
             return read(body) if status == 200 else status
         except TimeoutError:
-            raise Failure("deadline") from None
+            raise Failure(DEADLINE) from None
         except Unusable:
             raise
         except Nonsense as fault:
@@ -225,3 +264,16 @@ class TmdbCatalogue(Catalogue):
         """For what says nothing of TMDb as a whole."""
         log.warning("tmdb_failed", path=path, why=why)
         raise Unavailable("The film catalogue cannot be reached now.") from None
+
+
+def _outcome(fault: Unavailable) -> str:
+    match fault:
+        case Open():
+            return "circuit_open"
+        case Refused():
+            return "refused"
+        case OverLimit():
+            return "limited"
+        case Failure():
+            return "timed_out" if fault.why == DEADLINE else "failed"
+    return "no_place"

@@ -27,6 +27,10 @@ class Failure(Unavailable):
         self.why = why
 
 
+class Open(Unavailable):
+    """TMDb is not asked now."""
+
+
 class OverLimit(Failure):
     """TMDb told us to wait."""
 
@@ -63,12 +67,12 @@ class Circuit:
         return "open" if self._monotonic() < self._open_until else "half-open"
 
     def check(self) -> None:
-        """Raise Unavailable if a question would be refused now."""
+        """Raise Open if a question would be refused now."""
         if self._open_until is None:
             return
         left = self._open_until - self._monotonic()
         if left > 0 or self._counted is not None:
-            raise Unavailable("The film catalogue cannot be reached now.", retry_after=max(1, math.ceil(left)))
+            raise Open("The film catalogue cannot be reached now.", retry_after=max(1, math.ceil(left)))
 
     @contextmanager
     def question(self) -> Iterator[None]:

@@ -13,6 +13,7 @@ import structlog
 
 from moviehub.adapters.tmdb.circuit import Failure, OverLimit
 from moviehub.adapters.tmdb.payloads import Nonsense
+from moviehub.application.tracing import Spans
 
 # httpx tells every call at INFO with its whole URL. The key is never in it, but what people look for is.
 for _name in ("httpx", "httpcore"):
@@ -24,6 +25,7 @@ MOST_BYTES = 2 * 1024 * 1024
 MOST_RETRY_AFTER = 60
 RETRY_AFTER = 2
 
+_ID = re.compile("[0-9]+")
 _V3_KEY = re.compile(r"[0-9A-Fa-f]{32}")
 _V4_TOKEN = re.compile(r"[\w-]+(\.[\w-]+){2}")
 
@@ -68,12 +70,13 @@ class Transport:
     `token` is a v4 read token, sent as a header, or a v3 key, which TMDb takes in the query alone.
     """
 
-    def __init__(self, *, url: str, token: str, connections: int, timeout: float) -> None:
+    def __init__(self, *, url: str, token: str, connections: int, timeout: float, spans: Spans) -> None:
         token = token.strip()
         if not (token.isascii() and token.isprintable()) or " " in token:
             raise ValueError("the TMDb token holds characters that no token has")
         self.kind = "v3 key" if _V3_KEY.fullmatch(token) else "v4 read token" if _V4_TOKEN.fullmatch(token) else ""
         """What the key is by its form; nothing if it has neither."""
+        self._spans = spans
         self._client = httpx.AsyncClient(
             base_url=url.rstrip("/") + "/",
             transport=_Signed(token, connections),
@@ -87,13 +90,15 @@ class Transport:
     async def get(self, path: str, params: Mapping[str, str]) -> tuple[int, bytes]:
         """The status, which is 200, 400, 404 or 422, and the body; else Failure, or Unaskable."""
         try:
-            async with self._client.stream("GET", path, params=params) as response:
-                status = response.status_code
-                # A 404 that is a web page is some gateway's, and says nothing about films.
-                is_page = status == 404 and "html" in response.headers.get("Content-Type", "")
-                if status in (200, 400, 404, 422) and not is_page:
-                    return status, await _body(response)
-                _refused(path, response)
+            with self._spans("tmdb", f"GET /{_ID.sub('{id}', path)}") as span:
+                async with self._client.stream("GET", path, params=params) as response:
+                    status = response.status_code
+                    span.answered(status)
+                    # A 404 that is a web page is some gateway's, and says nothing about films.
+                    is_page = status == 404 and "html" in response.headers.get("Content-Type", "")
+                    if status in (200, 400, 404, 422) and not is_page:
+                        return status, await _body(response)
+                    _refused(path, response)
         except (httpx.NetworkError, httpx.RemoteProtocolError, httpx.ConnectTimeout, OSError) as fault:
             raise Again(type(fault).__name__) from None
         except AttributeError:  # anyio's, on uvloop: it asks a connection that was reset at once who is at its end

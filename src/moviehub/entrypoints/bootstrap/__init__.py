@@ -23,12 +23,13 @@ from moviehub.adapters.postgres.replicated import ReplicatedStorage
 from moviehub.adapters.postgres.storage import PostgresStorage
 from moviehub.adapters.redis.budget import RedisBudget
 from moviehub.adapters.redis.cache import RedisCache
-from moviehub.adapters.redis.connection import Connection
+from moviehub.adapters.redis.cluster import keyspace_at
 from moviehub.adapters.redis.counters import RedisCounters
 from moviehub.adapters.redis.leases import RedisLeases
 from moviehub.adapters.system.clock import SystemClock
 from moviehub.adapters.tmdb.catalogue import TmdbCatalogue
 from moviehub.application import flights, limits, listings, sessions
+from moviehub.application.tracing import Spans, untraced
 from moviehub.entrypoints.settings import PREFIX, UNLIMITED, Settings, SettingsError
 
 CACHE_VERSION = "3"
@@ -57,9 +58,10 @@ class Container(containers.DeclarativeContainer):
 
     settings = Dependency(instance_of=Settings)
     chosen = settings.provided
+    spans: Dependency[Spans] = Dependency(default=Object(untraced))
 
     clock = Singleton(SystemClock)
-    redis = Selector(chosen.cache, memory=Object(None), redis=Singleton(Connection, chosen.redis_url))
+    redis = Selector(chosen.cache, memory=Object(None), redis=Singleton(keyspace_at, chosen.redis_url, spans=spans))
     cache = Selector(
         chosen.cache,
         memory=Singleton(MemoryCache, clock),
@@ -71,6 +73,7 @@ class Container(containers.DeclarativeContainer):
         statement_cache=chosen.database_statement_cache,
         workers=chosen.workers,
         slow_query_ms=chosen.slow_query_ms,
+        spans=spans,
     )
     primary = Singleton(_postgres, chosen.database_url)
     replica = Singleton(_postgres, chosen.database_replica_url, **HASTE)
@@ -108,6 +111,7 @@ class Container(containers.DeclarativeContainer):
             connections=chosen.tmdb_connections,
             language=chosen.language,
             region=chosen.region,
+            spans=spans,
         ),
     )
     passwords = Singleton(
@@ -133,9 +137,9 @@ class Container(containers.DeclarativeContainer):
     )
 
 
-def plugged_in(settings: Settings) -> Container:
+def plugged_in(settings: Settings, spans: Spans = untraced) -> Container:
     """A container whose adapters are made; SettingsError names the setting with which one of them cannot be."""
-    container = Container(settings=settings)
+    container = Container(settings=settings, spans=Object(spans))
     for name, port in (("REDIS_URL", container.cache), ("TMDB_TOKEN", container.catalogue)):
         try:
             port()
@@ -145,9 +149,9 @@ def plugged_in(settings: Settings) -> Container:
 
 
 @asynccontextmanager
-async def running(settings: Settings) -> AsyncIterator[Container]:
+async def running(settings: Settings, spans: Spans = untraced) -> AsyncIterator[Container]:
     """A container whose adapters are closed at the end, whatever happens."""
-    container = plugged_in(settings)
+    container = plugged_in(settings, spans)
     async with AsyncExitStack() as stack:
         for port in (
             *(container.redis, container.storage, container.limiter, container.budget),  # the last is closed first

@@ -60,7 +60,7 @@ def serve(host: str, port: int, workers: int | None) -> None:
 
 @command
 def _serve(host: str, port: int, workers: int | None) -> None:
-    from moviehub.entrypoints import server
+    from moviehub.entrypoints import reports, server
     from moviehub.entrypoints.bootstrap import plugged_in
     from moviehub.entrypoints.bootstrap.database import with_secret
 
@@ -71,6 +71,7 @@ def _serve(host: str, port: int, workers: int | None) -> None:
         name = "MOVIEHUB_DATABASE_URL" if settings.storage == "memory" else "MOVIEHUB_REDIS_URL"
         raise ConfigFault(f"{name} is memory://, which one process alone can see: set it, or serve with --workers 1.")
     plugged_in(settings)  # here, so that what cannot be is told before anything starts
+    reports.check()
     try:
         address = server.address_of(host, port)
     except (OSError, UnicodeError) as fault:
@@ -98,13 +99,14 @@ def worker(host: str, metrics_port: int, once: bool) -> None:
 
 @command
 def _work(host: str, metrics_port: int, once: bool) -> None:
-    from moviehub.entrypoints import logs
+    from moviehub.entrypoints import logs, reports
     from moviehub.entrypoints.bootstrap import plugged_in
     from moviehub.entrypoints.bootstrap.database import with_secret
     from moviehub.entrypoints.worker import Metrics, work
 
     settings = lasting_settings()
     plugged_in(settings)
+    reports.check()
     warn_of_unknown_variables()
     logs.configure(settings)
     metrics = Metrics()

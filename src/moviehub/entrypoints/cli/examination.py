@@ -104,20 +104,21 @@ def _of_connections(wanted: int, allowed: int | None) -> Finding:
 
 
 async def _redis(container: Container) -> AsyncIterator[Finding]:
-    connection = container.redis()
-    if connection is None:
+    keyspace = container.redis()
+    if keyspace is None:
         return
     try:
-        info = await connection.info()
+        infos = {server.name: await server.info() for server in await keyspace.servers()}
     except Exception as fault:
         yield Finding("redis", "degraded", f"it does not tell its version: {told(fault)}")
         return
-    for finding in of_redis(info):
-        yield finding
+    for node, info in infos.items():
+        for finding in of_redis(info, alone=not node):
+            yield replace(finding, reason=f"{node}: {finding.reason}") if node else finding
 
 
-def of_redis(info: Mapping[str, Any]) -> Iterator[Finding]:
-    """What the server's own account of itself means."""
+def of_redis(info: Mapping[str, Any], *, alone: bool = True) -> Iterator[Finding]:
+    """What the account means that a server gives of itself: the only one, or one of a cluster."""
     version = str(info.get("redis_version", "0"))
     if info.get("server_name") == "valkey":
         yield Finding("redis", "ok", f"Valkey {info.get('valkey_version', version)}")
@@ -129,6 +130,9 @@ def of_redis(info: Mapping[str, Any]) -> Iterator[Finding]:
     if info.get("maxmemory") and info.get("maxmemory_policy") == "noeviction":
         advice = "when its memory is full it takes nothing new; set maxmemory-policy to allkeys-lru"
         yield Finding("redis", "degraded", f"noeviction: {advice}")
+    if alone and info.get("cluster_enabled"):
+        advice = "begin MOVIEHUB_REDIS_URL with redis+cluster:// or rediss+cluster://"
+        yield Finding("redis", "degraded", f"a node of a cluster, and most keys are on others: {advice}")
 
 
 async def _catalogue(container: Container) -> AsyncIterator[Finding]:

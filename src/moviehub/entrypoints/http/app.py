@@ -1,5 +1,6 @@
 """The HTTP application: controllers, errors and use cases put together for one worker."""
 
+import asyncio
 import gc
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -12,9 +13,11 @@ from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.exceptions import HTTPException
 
+from moviehub.application.tracing import untraced
 from moviehub.domain.errors import MovieHubError
-from moviehub.entrypoints import logs
+from moviehub.entrypoints import logs, reports, tracing
 from moviehub.entrypoints.bootstrap import Container, running
+from moviehub.entrypoints.bootstrap.figures import figures_of
 from moviehub.entrypoints.checks import checks_of
 from moviehub.entrypoints.http import openapi
 from moviehub.entrypoints.http.audit import AuditController
@@ -23,7 +26,7 @@ from moviehub.entrypoints.http.cache import CacheController
 from moviehub.entrypoints.http.docs import DocsController
 from moviehub.entrypoints.http.edge import Edge
 from moviehub.entrypoints.http.favorites import FavoritesController
-from moviehub.entrypoints.http.health import HealthController
+from moviehub.entrypoints.http.health import HealthController, keep_looking
 from moviehub.entrypoints.http.limits import Gate
 from moviehub.entrypoints.http.listings import ListingsController
 from moviehub.entrypoints.http.metrics import Metrics
@@ -32,6 +35,7 @@ from moviehub.entrypoints.http.overload import Overload
 from moviehub.entrypoints.http.problems import answer_problem
 from moviehub.entrypoints.http.ratings import RatingsController
 from moviehub.entrypoints.http.sessions import SessionsController, TokensController
+from moviehub.entrypoints.http.traced import TracedEdge
 from moviehub.entrypoints.http.users import GovernedUsersController, UsersController
 from moviehub.entrypoints.settings import Settings
 from moviehub.entrypoints.use_cases import use_cases
@@ -94,8 +98,15 @@ def create_router(container: Container, metrics: Metrics) -> Litestar:
 def create_app(container: Container) -> Edge:
     """The whole ASGI application over a container that somebody else closes."""
     metrics = Metrics()
-    settings = container.settings()
-    overload = Overload(settings.concurrency, container.flights())
+    settings, flights = container.settings(), container.flights()
+    overload = Overload(settings.concurrency, flights)
+    metrics.figures.watch(figures_of(container))
+    metrics.figures.watch(
+        {
+            "moviehub_requests_under_way": lambda: overload.under_way,
+            "moviehub_waiting_for_catalogue": lambda: flights.waiting,
+        }
+    )
     return Edge(create_router(container, metrics), settings, metrics, _gate(container), overload)
 
 
@@ -104,7 +115,7 @@ class Worker:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.app: Edge | None = None
+        self.app: Edge | TracedEdge | None = None
 
     async def __call__(self, scope: Any, receive: Callable[..., Any], send: Callable[..., Any]) -> None:
         """Serve one connection, or the worker's life."""
@@ -122,13 +133,24 @@ class Worker:
 
     @asynccontextmanager
     async def _started(self) -> AsyncIterator[None]:
-        async with running(self.settings) as container:
-            self.app = create_app(container)
+        async with (
+            reports.begun(self.settings),
+            tracing.begun() as traces,
+            running(self.settings, traces.asked if traces else untraced) as container,
+        ):
+            edge = create_app(container)
+            self.app = TracedEdge(edge, traces) if traces else edge
+            metrics = edge.metrics
             # What is alive now stays alive: collections need not walk it again (a full one stalls a worker for 80 ms).
             gc.collect()
             gc.freeze()
             gc.set_threshold(50_000, 50, 100)
-            yield
+            async with metrics.figures.kept():
+                looking = asyncio.create_task(keep_looking(checks_of(container), metrics))
+                try:
+                    yield
+                finally:
+                    looking.cancel()
 
 
 def create() -> Worker:

@@ -123,7 +123,8 @@ class Edge:
                     limited = refusal
             if page is not None and limited is None:
                 await self._send_page(page, exchange, gzipped, condition, send)
-                template = page.template
+                scope["path_template"] = page.template
+                template, exchange.cache = page.template, "kept"
             else:
                 fault = limited or refusal_of(scope, host, size, length)
                 template = await self._serve(scope, receive, send, exchange, fault, origin, gzipped, condition, key)
@@ -131,6 +132,8 @@ class Edge:
             self.overload.end(kind)
         seconds = time.perf_counter() - started
         self.metrics.count(method, template, exchange.status, seconds)
+        if exchange.cache:
+            self.metrics.catalogue_answers[template, exchange.cache] += 1
         access = self.access
         if seconds >= access.least_seconds or exchange.status >= access.least_status:
             access.tell(exchange, template, seconds)
@@ -168,7 +171,7 @@ class Edge:
         except RateLimited as refusal:
             fault = refusal
         except Exception as error:
-            log.error("unexpected error", exc_info=error)
+            log.error("unexpected error", route=scope.get("path_template"), exc_info=error)
             fault = problems.Broken("Something unexpected went wrong.")
         if fault is not None:
             answer.problem(fault, exchange)

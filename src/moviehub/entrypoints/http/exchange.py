@@ -1,6 +1,7 @@
 """What is known of a request: its id, its path as sent, who is really at the other end, and what came of it."""
 
 import ipaddress
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -11,12 +12,34 @@ from litestar.types import Scope, Send
 from moviehub.domain.limits import Standing
 from moviehub.entrypoints.settings import Settings
 
+HOST = re.compile(rb"(?:[A-Za-z0-9._-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
+"""What a Host header may be."""
+
+LONGEST_ADDRESS = 64
+
+
+@lru_cache(8_192)
+def _address(text: str) -> str | None:
+    """An address in its one form; None if it is none. IPv4 that was met on a socket of IPv6 is IPv4."""
+    try:
+        parsed = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    return str(getattr(parsed, "ipv4_mapped", None) or parsed)
+
+
+def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    """A network in the form in which addresses are compared with it."""
+    network = ipaddress.ip_network(text)
+    first = getattr(network.network_address, "ipv4_mapped", None)
+    return network if first is None else ipaddress.IPv4Network((first, network.prefixlen - 96))
+
 
 class Proxies:
     """The proxies that are trusted to say whom they speak for, and the public URL if one is set."""
 
     def __init__(self, settings: Settings) -> None:
-        networks = tuple(ipaddress.ip_network(item) for item in settings.trusted_proxies)
+        networks = tuple(map(_network, settings.trusted_proxies))
         self.public_url = settings.public_url
         self.any = bool(networks)
 
@@ -35,7 +58,8 @@ class Proxies:
 class Exchange:
     """One request on its way. `path` and `method` are as the client sent them; `counted` tells whether a
     rate limit has seen it, `standings` what came of that. `user_id` is who is signed in, `refusal` the kind of
-    problem that it met, and `status` and `sent`, in bytes of the body, are what was answered."""
+    problem that it met, `cache` what of it came from a cache, if it could, and `status` and `sent`, in bytes of the
+    body, are what was answered."""
 
     scope: Scope
     path: str
@@ -50,6 +74,7 @@ class Exchange:
     standings: list[Standing] = field(default_factory=list)
     user_id: int | None = None
     refusal: str = ""
+    cache: str = ""
     status: int = 0
     sent: int = 0
 
@@ -69,10 +94,10 @@ class Exchange:
         address = self._peer
         if self._behind_proxy:
             for hop in reversed(self._told(b"x-forwarded-for")):
-                try:
-                    address = str(ipaddress.ip_address(hop))
-                except ValueError:
+                told = _address(hop) if len(hop) <= LONGEST_ADDRESS else None
+                if told is None:
                     break  # trusted proxies report addresses: from here on somebody else has written
+                address = told
                 if not self.proxies.trusted(address):
                     break
         return address
@@ -91,12 +116,14 @@ class Exchange:
             return self.proxies.public_url
         host = self.host
         if self._behind_proxy and (told := self._told(b"x-forwarded-host")):
-            host = told[-1]
+            # A proxy may pass on what the client has written there.
+            host = told[-1] if HOST.fullmatch(told[-1].encode("latin-1")) else host
         return f"{self.scheme}://{host}"
 
     @property
     def _peer(self) -> str:
-        return (self.scope.get("client") or ("", 0))[0]
+        peer = (self.scope.get("client") or ("", 0))[0]
+        return _address(peer) or peer
 
     @property
     def _behind_proxy(self) -> bool:

@@ -1,5 +1,8 @@
 """Whether this worker lives, whether the service can do its work, and its numbers."""
 
+import asyncio
+from typing import NoReturn
+
 import msgspec
 from litestar import Controller, Response, get
 from litestar.di import NamedDependency
@@ -7,6 +10,9 @@ from litestar.di import NamedDependency
 from moviehub.entrypoints.checks import Check, Finding, State, examine, is_ending, worst
 from moviehub.entrypoints.http.calls import answer, call
 from moviehub.entrypoints.http.metrics import Metrics
+
+LOOK_EVERY = 15.0
+"""Seconds after which a worker looks how its parts are though nobody asks, for its numbers."""
 
 
 class HealthOut(msgspec.Struct):
@@ -27,12 +33,18 @@ class HealthController(Controller):
         return answer(HealthOut("ok", {}))
 
     @get("/health/ready", opt=call(auth="none", answers={200: HealthOut, 503: HealthOut}, tagged=False))
-    async def ready(self, checks: NamedDependency[tuple[Check, ...]]) -> Response[bytes]:
+    async def ready(
+        self, checks: NamedDependency[tuple[Check, ...]], metrics: NamedDependency[Metrics]
+    ) -> Response[bytes]:
         """Tell whether the service can do its work, and which parts of it are ill.
 
         A server that is told to end says no at once and serves on for a while, so that nobody is sent to a closed door.
         """
-        findings = [Finding("server", "unavailable")] if is_ending() else await examine(checks)
+        if is_ending():
+            findings = [Finding("server", "unavailable")]
+        else:
+            findings = await examine(checks)
+            metrics.note_health(findings)
         health = HealthOut(worst(findings), {finding.part: finding.state for finding in findings})
         if health.status == "unavailable":
             return answer(health, 503, {"cache-control": "no-store", "retry-after": "5"})
@@ -43,3 +55,10 @@ class HealthController(Controller):
         """Numbers for Prometheus."""
         media_type, text = metrics.exposition()
         return Response(text, media_type=media_type, headers={"cache-control": "no-store"})
+
+
+async def keep_looking(checks: tuple[Check, ...], metrics: Metrics) -> NoReturn:
+    """Look now and then how the parts are."""
+    while True:
+        await asyncio.sleep(LOOK_EVERY)
+        metrics.note_health(await examine(checks))

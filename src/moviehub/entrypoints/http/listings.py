@@ -128,12 +128,14 @@ def _told(request: PublicRequest, provenance: Provenance) -> dict[str, str]:
     """The caching headers of an answer from the catalogue."""
     now = clock_of(request).now()
     left = math.floor((provenance.until - now).total_seconds())
-    headers = cache_headers(request, min(max(0, left), exchange_of(request.scope).settings.public_max_age))
+    exchange = exchange_of(request.scope)
+    headers = cache_headers(request, min(max(0, left), exchange.settings.public_max_age))
     headers["age"] = str(max(0, int((now - provenance.since).total_seconds())))
     if provenance.source == "local":
-        headers["cache-status"] = "moviehub; fwd=miss; detail=local"
+        exchange.cache, told = "local", "fwd=miss; detail=local"
     elif provenance.cached:
-        headers["cache-status"] = "moviehub; hit" if left >= 0 else f"moviehub; hit; ttl={left}"
+        exchange.cache, told = ("hit", "hit") if left >= 0 else ("stale", f"hit; ttl={left}")
     else:
-        headers["cache-status"] = "moviehub; fwd=miss; stored"
+        exchange.cache, told = "miss", "fwd=miss; stored"
+    headers["cache-status"] = f"moviehub; {told}"
     return headers

@@ -1,67 +1,68 @@
 """Numbers about the service for Prometheus, gathered from every worker."""
 
 import os
+from bisect import bisect_left
+from collections import defaultdict
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector  # type: ignore[no-untyped-call, unused-ignore]
+
+from moviehub.entrypoints.checks import Finding
+from moviehub.entrypoints.figures import REQUEST_BUCKETS, Figures
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 """Those that HTTP knows; whatever else a client may write is OTHER where it is counted or told."""
 
-_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
-
 
 class Metrics:
-    """Counts requests by method, route template and status, with how long they took in seconds."""
+    """Counts requests by method, route template and status, with how long they took in seconds.
+
+    `catalogue_answers` counts by route template and by what of the answer came from a cache, `figures` has the rest.
+    """
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        self._seconds = Histogram(
-            "moviehub_http_request_seconds",
-            "Time from request to answer, in seconds.",
-            ["method", "route", "status"],
-            buckets=_BUCKETS,
-            registry=self.registry,
+        self.figures = Figures("server")
+        self.catalogue_answers: defaultdict[tuple[str, str], int] = defaultdict(int)
+        self._healthy: dict[str, int] = {}
+        self._answers: dict[tuple[str, str, int], list[float]] = {}  # how many in each bucket, and the sum
+        self._refusals: defaultdict[str, int] = defaultdict(int)
+        self._turned_away = {"search": 0, "read": 0, "write": 0, "entry": 0}
+        self.figures.watch(
+            {
+                "moviehub_http_request_seconds": lambda: self._answers,
+                "moviehub_rate_limited_total": lambda: self._refusals,
+                "moviehub_turned_away_total": lambda: self._turned_away,
+                "moviehub_catalogue_answers_total": lambda: self.catalogue_answers,
+                "moviehub_healthy": lambda: self._healthy,
+            }
         )
-        self._refusals = Counter(
-            "moviehub_rate_limited",
-            "Requests refused by a rate limit.",
-            ["limit"],
-            registry=self.registry,
-        )
-        self._turned_away = Counter(
-            "moviehub_turned_away",
-            "Requests turned away because too many were under way.",
-            ["kind"],
-            registry=self.registry,
-        )
-        self._children: dict[tuple[str, str, int], Histogram] = {}
-        self._turned_away_children: dict[str, Counter] = {}
 
     def count(self, method: str, route: str, status: int, seconds: float) -> None:
         """One request answered. Methods that HTTP does not know are counted as one."""
-        child = self._children.get((method, route, status))
-        if child is None:
-            known = method in METHODS
-            child = self._seconds.labels(method if known else "OTHER", route, status)
-            if known:
-                self._children[method, route, status] = child
-        child.observe(seconds)
+        counted = self._answers.get((method, route, status))
+        if counted is None:
+            method = method if method in METHODS else "OTHER"
+            counted = self._answers.setdefault((method, route, status), [0.0] * (len(REQUEST_BUCKETS) + 2))
+        counted[bisect_left(REQUEST_BUCKETS, seconds)] += 1
+        counted[-1] += seconds
 
     def count_refusal(self, limit: str) -> None:
         """One request refused by the limit of this name."""
-        self._refusals.labels(limit).inc()
+        self._refusals[limit] += 1
 
     def count_turned_away(self, kind: str) -> None:
         """One request of this kind turned away, which is counted nowhere else."""
-        child = self._turned_away_children.get(kind)
-        if child is None:
-            child = self._turned_away_children[kind] = self._turned_away.labels(kind)
-        child.inc()
+        self._turned_away[kind] += 1
+
+    def note_health(self, findings: list[Finding]) -> None:
+        """How the parts were found to be."""
+        for finding in findings:
+            self._healthy[finding.part] = int(finding.state == "ok")
 
     def exposition(self) -> tuple[str, bytes]:
         """Media type and text of the exposition format, over all workers when there are several."""
-        registry = self.registry
+        self.figures.copy()
+        registry = self.figures.registry
         if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
             registry = CollectorRegistry()
             MultiProcessCollector(registry)  # type: ignore[no-untyped-call, unused-ignore]

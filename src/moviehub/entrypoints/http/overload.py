@@ -39,15 +39,15 @@ class Overload:
 
     Whoever waits for work that others may wait for too, or still sends a body, takes no place, for it keeps nobody
     from anything. What strangers send, to sign in and the like, has as many places of its own: nearly all of that waits
-    for the few threads that hash passwords, so a flood of it takes no place from others, nor they from it.
+    for the few threads that hash passwords, so a flood of it takes no place from others, nor they from it. `under_way`
+    tells how many of each kind there are.
     """
 
     def __init__(self, most: int, flights: Flights, watch: Callable[[], float] = time.monotonic) -> None:
         self._most = most
         self._flights = flights
         self._watch = watch
-        self._crowd = 0
-        self._strangers = 0
+        self.under_way: dict[Kind, int] = {"search": 0, "read": 0, "write": 0, "entry": 0}
         self._calm_at = 0.0
         self._refusal = problems.prebuilt(Overloaded("More is asked of the server just now than it can do."))
         self._seconds = itertools.cycle((b"1", b"2", b"3"))  # by turns, so that not all come back at once
@@ -64,8 +64,9 @@ class Overload:
     def is_full(self, kind: Kind) -> bool:
         """Whether one more of this kind is turned away now."""
         if kind == "entry":
-            return self._strangers >= self._most
-        crowd, most = self._crowd - self._flights.waiting, self._most
+            return self.under_way["entry"] >= self._most
+        here, most = self.under_way, self._most
+        crowd = here["search"] + here["read"] + here["write"] - self._flights.waiting
         now = self._watch()
         if crowd <= most // 16:
             self._calm_at = now
@@ -107,7 +108,5 @@ class Overload:
         ], body
 
     def _count(self, kind: Kind | None, change: int) -> None:
-        if kind == "entry":
-            self._strangers += change
-        elif kind is not None:
-            self._crowd += change
+        if kind is not None:
+            self.under_way[kind] += change

@@ -9,6 +9,7 @@ import msgspec
 import structlog
 from litestar import Request, Response
 from litestar.exceptions import HTTPException
+from litestar.types import Scope
 
 from moviehub.domain import errors
 from moviehub.domain.errors import FieldError, MovieHubError
@@ -178,7 +179,7 @@ def _quoted(path: str) -> str:
     return quote("/" + path.lstrip("/"), safe="/:@!$&'()*+,;=~", errors="replace")
 
 
-def from_framework(error: HTTPException) -> MovieHubError:
+def from_framework(error: HTTPException, scope: Scope) -> MovieHubError:
     """What the framework refused, in our terms."""
     match error.status_code:
         case 404:
@@ -191,11 +192,11 @@ def from_framework(error: HTTPException) -> MovieHubError:
             return UnsupportedMediaType()
         case status if 400 <= status < 500:
             return errors.Invalid(detail="The request cannot be read.")
-    return _broken(error)
+    return _broken(error, scope)
 
 
-def _broken(fault: Exception) -> Broken:
-    log.error("unexpected error", exc_info=fault)
+def _broken(fault: Exception, scope: Scope) -> Broken:
+    log.error("unexpected error", method=exchange_of(scope).method, route=scope.get("path_template"), exc_info=fault)
     return Broken("Something unexpected went wrong; the request id finds it in the logs.")
 
 
@@ -205,12 +206,12 @@ def answer_problem(request: Request[Any, Any, Any], fault: Exception) -> Respons
     if isinstance(fault, MovieHubError):
         error = fault
     elif isinstance(fault, HTTPException):
-        error = from_framework(fault)
+        error = from_framework(fault, request.scope)
         if "allow" in (fault.headers or {}):
             methods = {name.strip() for name in (fault.headers or {})["allow"].split(",")}
             extra["allow"] = ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))
     else:
-        error = _broken(fault)
+        error = _broken(fault, request.scope)
     exchange = exchange_of(request.scope)
     if isinstance(error, errors.Forbidden):
         log.warning(
