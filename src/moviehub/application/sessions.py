@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from moviehub.application.ports import Clock, Passwords, Tokens
+from moviehub.application.kept import Kept, about_session, about_user
+from moviehub.application.ports import Clock, News, Passwords, Tokens
 from moviehub.application.storage import Storage
 from moviehub.domain.audit import Entry, Event
 from moviehub.domain.errors import Invalid
@@ -109,6 +110,7 @@ class RefreshSession:
     storage: Storage
     tokens: Tokens
     clock: Clock
+    news: News
     lifetimes: Lifetimes
 
     async def __call__(self, *, refresh: str, address: str = "") -> Grant:
@@ -132,22 +134,34 @@ class RefreshSession:
                     break
                 if session is not None:
                     return _grant(self.tokens, session, found.user, now)
-        raise BadToken()  # outside the transaction, so that the end of the family is kept
+        # Outside the transaction, so that the end of the family is kept.
+        await self.news.tell(about_session(claim.session_id))
+        raise BadToken()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Authenticate:
-    """Who is calling with this access token. Asks the storage, so an ended session is refused at once."""
+    """Who is calling with this access token, as the storage has them.
+
+    What was read a moment ago still holds unless the news say otherwise, so an ended session is refused at once.
+    """
 
     storage: Storage
     tokens: Tokens
     clock: Clock
+    callers: Kept[int, SignedIn]
 
     async def __call__(self, *, access: str) -> SignedIn:
         now = self.clock.now()
         session_id = self.tokens.read_access(access, now)
+        kept = self.callers.find(session_id)
+        if kept is not None:
+            return _live(kept, now)
+        moment = self.callers.moment
         async with self.storage.reading() as uow:
-            return _live(await uow.sessions.find(session_id), now)
+            found = _live(await uow.sessions.find(session_id), now)
+        self.callers.keep(session_id, found, (about_session(session_id), about_user(found.user.id)), moment=moment)
+        return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,6 +192,7 @@ class RevokeToken:
     storage: Storage
     tokens: Tokens
     clock: Clock
+    news: News
 
     async def __call__(self, *, refresh: str) -> None:
         now = self.clock.now()
@@ -187,6 +202,7 @@ class RevokeToken:
             return
         async with self.storage.autocommit() as uow:
             await uow.sessions.end(claim.session_id, now)
+        await self.news.tell(about_session(claim.session_id))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,11 +223,13 @@ class EndSession:
 
     storage: Storage
     clock: Clock
+    news: News
 
     async def __call__(self, *, user_id: int, session_id: int) -> None:
         async with self.storage.autocommit() as uow:
             if not await uow.sessions.end(session_id, self.clock.now(), user_id=user_id):
                 raise SessionNotFound()
+        await self.news.tell(about_session(session_id))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,10 +238,12 @@ class EndOtherSessions:
 
     storage: Storage
     clock: Clock
+    news: News
 
     async def __call__(self, *, user_id: int, session_id: int) -> None:
         async with self.storage.autocommit() as uow:
             await uow.sessions.end_all(user_id, self.clock.now(), but=session_id)
+        await self.news.tell(about_user(user_id))
 
 
 def _live(found: SignedIn | None, now: datetime) -> SignedIn:

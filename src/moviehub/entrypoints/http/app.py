@@ -30,6 +30,7 @@ from moviehub.entrypoints.http.metrics import Metrics
 from moviehub.entrypoints.http.movies import MoviesController
 from moviehub.entrypoints.http.overload import Overload
 from moviehub.entrypoints.http.problems import answer_problem
+from moviehub.entrypoints.http.public_pages import PublicPages
 from moviehub.entrypoints.http.ratings import RatingsController
 from moviehub.entrypoints.http.sessions import SessionsController, TokensController
 from moviehub.entrypoints.http.users import GovernedUsersController, UsersController
@@ -96,7 +97,8 @@ def create_app(container: Container) -> Edge:
     metrics = Metrics()
     settings = container.settings()
     overload = Overload(settings.concurrency, container.flights())
-    return Edge(create_router(container, metrics), settings, metrics, _gate(container), overload)
+    pages = PublicPages(container.news(), container.clock())
+    return Edge(create_router(container, metrics), settings, metrics, _gate(container), overload, pages)
 
 
 class Worker:
