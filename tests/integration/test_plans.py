@@ -148,7 +148,11 @@ CONSTANTS: dict[str, Iterable[Mapping[str, Any]]] = {
     "movies_sql.OUTDATED": [{"fetched_before": A_DAY_AGO, "most": 20}, {"fetched_before": NOW, "most": 20}],
     "movies_sql.OUTDATED_OF": [{"fetched_before": NOW, "most": 20, "tmdb_ids": [10_000_000 + n for n in HUNDRED]}],
     "movies_sql.DETAIL": [{"movie_ids": [POPULAR]}, {"movie_ids": HUNDRED[:32]}],
-    "movies_sql.MARKS": [{"user_id": BUSIEST, "movie_ids": [POPULAR]}, {"user_id": BUSIEST, "movie_ids": HUNDRED}],
+    "movies_sql.MARKS": [
+        {"user_ids": [BUSIEST], "movie_ids": [POPULAR]},
+        {"user_ids": [BUSIEST] * 20, "movie_ids": HUNDRED[:20]},  # of more, so small a table is read whole
+        {"user_ids": HUNDRED[:20], "movie_ids": HUNDRED[:20]},
+    ],
     "movies_sql.REMEMBER": [remember_values(FACTS, NOW)],
     "movies_sql.READ_REMEMBERED": [{"tmdb_ids": [10_000_001, 10_000_002]}],
     "favorites.ADD": [{**PAIR, "created_at": NOW}],

@@ -17,7 +17,8 @@ from moviehub.adapters.redis.cluster import keyspace_at, slot_of
 from moviehub.adapters.redis.counters import RedisCounters
 from moviehub.adapters.redis.keyspace import Keyspace
 from moviehub.adapters.redis.leases import RedisLeases
-from moviehub.application.ports import Addition, Cached, Counters, Leases
+from moviehub.adapters.redis.news import RedisNews
+from moviehub.application.ports import Addition, Cached, Counters, Leases, News
 from moviehub.domain.errors import Unavailable
 from moviehub.domain.movies import MovieFacts
 from tests import promises
@@ -27,6 +28,7 @@ from tests.contracts.budget import Open as OpenBudget
 from tests.contracts.cache import FACTS, CacheContract
 from tests.contracts.counters import CountersContract, PassTime, add
 from tests.contracts.leases import LONG, LeasesContract
+from tests.contracts.news import NewsContract
 from tests.servers import eventually, free_port
 
 PREFIX = "test:"
@@ -92,6 +94,15 @@ class TestLeasesInACluster(LeasesContract):
     @pytest.fixture
     def leases(self, connect: Connect) -> Leases:
         return RedisLeases(connect())
+
+
+class TestNewsInACluster(NewsContract):
+    @pytest.fixture
+    async def two(self, connect: Connect) -> AsyncIterator[tuple[News, News]]:
+        first, second = RedisNews(connect()), RedisNews(connect())
+        yield first, second
+        await first.close()
+        await second.close()
 
 
 @pytest.mark.slow

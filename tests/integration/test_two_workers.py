@@ -243,3 +243,25 @@ async def test_a_worker_killed_amid_ratings_leaves_each_of_them_whole_or_not_at_
         assert score in possible or (score is None and last < 0)
     eventually(lambda: len(server.workers()) == 2 and victim not in server.workers())
     assert statuses(await at_once(server, lambda client, _: client.get("/api/movies/popular/"))) == {200: MANY}
+
+
+def test_what_is_done_at_one_worker_shows_at_once_at_the_other(
+    server: Server, each: tuple[httpx.Client, httpx.Client], film: int
+) -> None:
+    one, other = each
+    server.register("witness")
+    auth = bearer(server.sign_in("witness"))
+    detail, me = f"/api/movies/{film}/", "/api/auth/users/me/"
+    kept = 0
+    for score in (3, 9, 4, 8, 5, 7, 6):
+        before = other.get(detail).json()  # twice, so that it is kept
+        kept += other.get(detail).headers.get("cache-status") == "moviehub; hit"
+        assert other.get(me, headers=auth).status_code == 200
+        answer = one.post(f"/api/movies/{film}/rate/", json={"rating": score}, headers=auth)
+        assert answer.status_code in (200, 201)
+        after = other.get(detail).json()
+        assert after["ratings_count"] == before["ratings_count"] + (answer.status_code == 201)
+        assert after["average_rating"] != before["average_rating"]
+        assert one.patch("/api/auth/users/update_profile/", json={"bio": str(score)}, headers=auth).status_code == 200
+        assert other.get(me, headers=auth).json()["bio"] == str(score)
+    assert kept

@@ -11,6 +11,7 @@ import pytest
 from dependency_injector import providers
 
 from moviehub.adapters.memory.catalogue import MemoryCatalogue
+from moviehub.adapters.memory.news import MemoryNews
 from moviehub.adapters.memory.storage import MemoryStorage
 from moviehub.application.storage import UnitOfWork
 from moviehub.domain.limits import Limit
@@ -69,6 +70,13 @@ class Storage(MemoryStorage):
                 yield uow
 
         return read()
+
+
+class NoNews(MemoryNews):
+    """Nothing is heard, so nothing of the hub's own is kept: whoever asks for it comes to the door."""
+
+    def are_heard(self) -> bool:
+        return False
 
 
 class Catalogue(MemoryCatalogue):
@@ -130,6 +138,7 @@ async def crowded(**chosen: Any) -> AsyncIterator[Crowd]:
     container = in_memory(memory_settings(cors_origins=(ORIGIN.decode(),), **chosen))
     storage, catalogue = Storage(), Catalogue()
     container.storage.override(providers.Object(storage))
+    container.news.override(providers.Singleton(NoNews))
     container.catalogue.override(providers.Object(catalogue))
     async with api_over(container) as api:
         yield Crowd(await Wire.over(api), storage, catalogue)

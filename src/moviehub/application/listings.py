@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from moviehub.application.flights import Flights
+from moviehub.application.kept import MOVIES
 from moviehub.application.marks import seen_by
-from moviehub.application.ports import Cache, Cached, Catalogue, Clock
+from moviehub.application.ports import Cache, Cached, Catalogue, Clock, News
 from moviehub.application.storage import Storage
 from moviehub.domain.errors import MovieHubError, Unavailable
 from moviehub.domain.listings import (
@@ -55,6 +56,7 @@ class Shelf:
     cache: Cache
     storage: Storage
     clock: Clock
+    news: News
     flights: Flights
     ttl: timedelta
     stale: timedelta
@@ -92,6 +94,8 @@ class Shelf:
         now = self.clock.now()
         async with self.storage.autocommit() as uow:
             movies = await uow.movies.remember(told.facts, now)
+        if any(movie.updated_at == now for movie in movies):
+            await self.news.tell(MOVIES)
         fresh_until = now + self.ttl * random.uniform(0.9, 1.0)  # noqa: S311
         entry = Cached(ListedPage(movies, min(told.total, MOST_COUNTED)), now, fresh_until + self.stale, fresh_until)
         await self.cache.keep(listing.key, entry)

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from moviehub.application.flights import Flights
+from moviehub.application.kept import MOVIES
 from moviehub.application.marks import seen_by
-from moviehub.application.ports import Cache, Cached, Catalogue, Clock
+from moviehub.application.ports import Cache, Cached, Catalogue, Clock, News
 from moviehub.application.storage import Storage
 from moviehub.domain.errors import Unavailable
 from moviehub.domain.listings import FoundGenres, Provenance
@@ -103,6 +104,7 @@ class RefreshMovie:
     catalogue: Catalogue
     storage: Storage
     clock: Clock
+    news: News
 
     async def __call__(self, *, movie: Movie) -> MovieFacts | None:
         try:
@@ -113,6 +115,8 @@ class RefreshMovie:
             return None
         async with self.storage.autocommit() as uow:
             await uow.movies.remember([facts], self.clock.now())
+        if facts != movie.facts:
+            await self.news.tell(MOVIES)
         return facts
 
 
@@ -192,6 +196,7 @@ class GetMovieByTmdbId:
             raise
         async with get.storage.autocommit() as uow:
             (movie,) = await uow.movies.remember([facts], get.clock.now())
+        await get.refresh_movie.news.tell(MOVIES)
         return movie
 
 

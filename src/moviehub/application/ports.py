@@ -4,7 +4,7 @@ Promises that hold for all: a failure is a MovieHubError, never a driver's excep
 Unavailable. Instants are aware and in UTC.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -195,4 +195,23 @@ class Counters(Protocol):
         Unavailable if they cannot be reached; perhaps it was counted then. A caller whose next call is the same again,
         under the same name `once`, has it counted once.
         """
+        ...
+
+
+class News(Protocol):
+    """What changed, by topic, told to every process that shares it, so that nobody goes on with what they kept of it.
+
+    It never fails. Whoever cannot be reached is cut off, knows it within two seconds, and keeps nothing meanwhile.
+    """
+
+    async def tell(self, *topics: str) -> None:
+        """Tell that something of these topics has changed, once it can be read; who hears it has when this returns."""
+        ...
+
+    def listen(self, listener: Callable[[str | None], object]) -> None:
+        """Have `listener` called with each topic of which something is told, or None if any may have been missed."""
+        ...
+
+    def are_heard(self) -> bool:
+        """Whether what others tell is heard here now. Begins to listen when it is first asked."""
         ...

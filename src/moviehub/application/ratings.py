@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-from moviehub.application.ports import Clock
+from moviehub.application.kept import about_movie
+from moviehub.application.ports import Clock, News
 from moviehub.application.storage import Storage
 from moviehub.domain.movies import MarkedMovie
 from moviehub.domain.pages import Page, PageRequest
@@ -16,13 +17,16 @@ class RateMovie:
 
     storage: Storage
     clock: Clock
+    news: News
 
     async def __call__(
         self, *, user_id: int, movie_id: int, score: int, review: str | None = None
     ) -> tuple[MarkedMovie, bool]:
         opinion = Opinion(score=score, review=review)
         async with self.storage.autocommit(by=user_id) as uow:
-            return await uow.ratings.save(user_id, movie_id, opinion, self.clock.now())
+            rated = await uow.ratings.save(user_id, movie_id, opinion, self.clock.now())
+        await self.news.tell(about_movie(movie_id))
+        return rated
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,13 +35,15 @@ class ReviseRating:
 
     storage: Storage
     clock: Clock
+    news: News
 
     async def __call__(self, *, user_id: int, movie_id: int, **changes: Any) -> MarkedMovie:
         now = self.clock.now()
         async with self.storage.transaction(by=user_id) as uow:
             rating = (await uow.ratings.get(user_id, movie_id)).revised(now, **changes)
             marked, _ = await uow.ratings.save(user_id, movie_id, rating.opinion, now)
-            return marked
+        await self.news.tell(about_movie(movie_id))
+        return marked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,10 +51,12 @@ class RemoveRating:
     """A rating taken back."""
 
     storage: Storage
+    news: News
 
     async def __call__(self, *, user_id: int, movie_id: int) -> None:
         async with self.storage.autocommit(by=user_id) as uow:
             await uow.ratings.remove(user_id, movie_id)
+        await self.news.tell(about_movie(movie_id))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

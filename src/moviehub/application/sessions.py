@@ -1,9 +1,11 @@
 """What people can do with their sessions: sign in, stay signed in, see and end them."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from moviehub.application.ports import AccessClaim, Clock, Passwords, RefreshClaim, Tokens
+from moviehub.application.kept import Kept, about_session, about_user
+from moviehub.application.ports import AccessClaim, Clock, News, Passwords, RefreshClaim, Tokens
 from moviehub.application.storage import Storage
 from moviehub.domain.audit import Entry, Event
 from moviehub.domain.errors import Invalid
@@ -109,6 +111,7 @@ class RefreshSession:
     storage: Storage
     tokens: Tokens
     clock: Clock
+    news: News
     lifetimes: Lifetimes
 
     async def __call__(self, *, refresh: str, address: str = "") -> Grant:
@@ -130,22 +133,35 @@ class RefreshSession:
                     break
                 if session is not None:
                     return _grant(self.tokens, session, found.user, now)
-        raise BadToken()  # outside the transaction, so that the end of the family is kept
+        # Outside the transaction, so that the end of the family is kept.
+        await self.news.tell(about_session(claim.session_id))
+        raise BadToken()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Authenticate:
-    """Who is calling with this access token. Asks the storage, so an ended session is refused at once."""
+    """Who is calling with this access token, as the storage has them.
+
+    What was read a moment ago still holds unless the news say otherwise, so an ended session is refused at once.
+    """
 
     storage: Storage
     tokens: Tokens
     clock: Clock
+    callers: Kept[int, SignedIn]
 
     async def __call__(self, *, access: str) -> SignedIn:
         now = self.clock.now()
         claim = self.tokens.read_access(access, now)
+        kept = self.callers.find(claim.session_id)
+        with suppress(BadToken):  # the storage has the last word
+            return _live(kept, claim, now)
+        moment = self.callers.moment
         async with self.storage.reading() as uow:
-            return _live(await uow.sessions.find(claim.session_id), claim, now)
+            found = _live(await uow.sessions.find(claim.session_id), claim, now)
+        topics = about_session(claim.session_id), about_user(found.user.id)
+        self.callers.keep(claim.session_id, found, topics, moment=moment)
+        return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,6 +191,7 @@ class RevokeToken:
     storage: Storage
     tokens: Tokens
     clock: Clock
+    news: News
 
     async def __call__(self, *, refresh: str) -> None:
         now = self.clock.now()
@@ -184,6 +201,7 @@ class RevokeToken:
             return
         async with self.storage.autocommit() as uow:
             await uow.sessions.end(claim.session_id, now, user_id=claim.user_id)
+        await self.news.tell(about_session(claim.session_id))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,11 +222,13 @@ class EndSession:
 
     storage: Storage
     clock: Clock
+    news: News
 
     async def __call__(self, *, user_id: int, session_id: int) -> None:
         async with self.storage.autocommit() as uow:
             if not await uow.sessions.end(session_id, self.clock.now(), user_id=user_id):
                 raise SessionNotFound()
+        await self.news.tell(about_session(session_id))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,10 +237,12 @@ class EndOtherSessions:
 
     storage: Storage
     clock: Clock
+    news: News
 
     async def __call__(self, *, user_id: int, session_id: int) -> None:
         async with self.storage.autocommit() as uow:
             await uow.sessions.end_all(user_id, self.clock.now(), but=session_id)
+        await self.news.tell(about_user(user_id))
 
 
 def _live(found: SignedIn | None, claim: AccessClaim, now: datetime) -> SignedIn:

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from moviehub.application.ports import Clock, Passwords
+from moviehub.application.kept import MOVIES, about_user
+from moviehub.application.ports import Clock, News, Passwords
 from moviehub.application.storage import Storage, UnitOfWork
 from moviehub.domain.audit import Entry, Event
 from moviehub.domain.errors import FieldError, Invalid
@@ -67,6 +68,7 @@ class UpdateProfile:
 
     storage: Storage
     clock: Clock
+    news: News
 
     async def __call__(self, *, user_id: int, address: str = "", **changes: Any) -> User:
         now = self.clock.now()
@@ -76,6 +78,7 @@ class UpdateProfile:
             await uow.users.save(user)
             if user.email != before.email:
                 await uow.audit.add(_entry(Event.EMAIL_CHANGE, now, user_id, user_id, address))
+        await self.news.tell(about_user(user_id))
         return user
 
 
@@ -86,6 +89,7 @@ class ChangePassword:
     storage: Storage
     passwords: Passwords
     clock: Clock
+    news: News
 
     async def __call__(self, *, user_id: int, current_password: str, new_password: str, address: str = "") -> None:
         async with self.storage.reading() as uow:
@@ -104,6 +108,7 @@ class ChangePassword:
         await _replace_password(
             self.storage, self.clock, user, password_hash, proved_in="current_password", address=address
         )
+        await self.news.tell(about_user(user_id))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +118,7 @@ class SetPassword:
     storage: Storage
     passwords: Passwords
     clock: Clock
+    news: News
 
     async def __call__(self, *, login: str, password: str) -> None:
         async with self.storage.reading() as uow:
@@ -122,6 +128,7 @@ class SetPassword:
         check_password_for(password, username=user.username, email=user.email)
         password_hash = await self.passwords.hash(normalized_password(password))
         await _replace_password(self.storage, self.clock, user, password_hash)
+        await self.news.tell(about_user(user.id))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,6 +138,7 @@ class DeleteAccount:
     storage: Storage
     passwords: Passwords
     clock: Clock
+    news: News
 
     async def __call__(self, *, user_id: int, password: str, address: str = "") -> None:
         async with self.storage.reading() as uow:
@@ -143,6 +151,7 @@ class DeleteAccount:
                 raise WrongPassword("password")
             await uow.users.remove(user_id)
             await uow.audit.add(_entry(Event.DELETION, self.clock.now(), user_id, user_id, address))
+        await self.news.tell(about_user(user_id), MOVIES)  # whose scores had their ratings in them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,6 +185,7 @@ class GovernUser:
 
     storage: Storage
     clock: Clock
+    news: News
 
     async def __call__(
         self,
@@ -202,6 +212,7 @@ class GovernUser:
             if after.is_staff != before.is_staff:
                 detail = "made staff" if after.is_staff else "staff no more"
                 await uow.audit.add(_entry(Event.ROLE_CHANGE, now, user_id, actor_id, address, detail))
+        await self.news.tell(about_user(user_id))
         return after
 
 

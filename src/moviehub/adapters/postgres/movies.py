@@ -33,6 +33,9 @@ from moviehub.domain.text import telling_words
 
 MOST_REMEMBERED = 1_000
 
+Sight = tuple[int, tuple[int, ...]]
+"""Who looks, at which films."""
+
 
 class Counts:
     """How many films a filter was found to match, for `ttl` seconds: counting costs ten times what a page does.
@@ -60,14 +63,16 @@ class Counts:
 
 
 class PostgresMovies(Movies):
-    """Films; if `sharing`, calls of `detail` and equal calls of `list` that come at once share statements."""
+    """Films; if `sharing`, calls of `detail` and `marks` and equal ones of `list` share statements if they coincide."""
 
     def __init__(self, run: Runs, counts: Counts, *, sharing: bool = False) -> None:
         self._run = run
         self._counts = counts
         self._batch = Batch(lambda movie_ids: details(run, movie_ids)) if sharing else None
+        self._marks: Batch[Sight, dict[int, Mark]] | None = None
         self._turns: Turns[tuple[MovieFilter, PageRequest], Page[Movie]] | None = None
         if sharing:
+            self._marks = Batch(lambda sights: marks_of(run, sights))
             self._turns = Turns(lambda key: self._list(*key))
 
     async def remember(self, facts: Sequence[MovieFacts], at: datetime) -> tuple[Movie, ...]:
@@ -146,8 +151,9 @@ class PostgresMovies(Movies):
         return Page(tuple(map(movie_of, rows)), rows[0]["total"] if rows else 0, page)
 
     async def marks(self, user_id: int, movie_ids: Sequence[int]) -> dict[int, Mark]:
-        rows = await self._run.rows(MARKS, user_id=possible(user_id), movie_ids=list(map(possible, movie_ids)))
-        return {row["favorites_movie_id"] or row["ratings_movie_id"]: mark_of(row) for row in rows}
+        sight = possible(user_id), tuple(map(possible, movie_ids))
+        found = await self._marks.find(sight) if self._marks else (await marks_of(self._run, [sight]))[sight]
+        return found or {}
 
     async def _count(self, values: Mapping[str, object], *, at_least: int) -> int:
         key = tuple((name, tuple(value) if isinstance(value, list) else value) for name, value in values.items())
@@ -163,6 +169,18 @@ async def details(run: Runs, movie_ids: Sequence[int]) -> Mapping[int, MovieDeta
     """The films of these ids that exist, each with the hub's own score."""
     rows = await run.rows(DETAIL, movie_ids=movie_ids)
     return {row["movies_id"]: MovieDetail(movie_of(row), _score_of(row)) for row in rows}
+
+
+async def marks_of(run: Runs, sights: Sequence[Sight]) -> Mapping[Sight, dict[int, Mark]]:
+    """What each of these people has said of the films that they look at."""
+    pairs = list({(user_id, movie_id): None for user_id, movie_ids in sights for movie_id in movie_ids})
+    user_ids, movie_ids = [user_id for user_id, _ in pairs], [movie_id for _, movie_id in pairs]
+    rows = await run.rows(MARKS, user_ids=user_ids, movie_ids=movie_ids)
+    marks = {(row["user_id"], row["movie_id"]): mark_of(row) for row in rows}
+    return {
+        (user_id, looked_at): {each: marks[user_id, each] for each in looked_at if (user_id, each) in marks}
+        for user_id, looked_at in sights
+    }
 
 
 def _score_of(row: Row) -> Score:

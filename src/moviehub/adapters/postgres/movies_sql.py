@@ -10,11 +10,13 @@ from sqlalchemy import (
     Date,
     Double,
     Integer,
+    Table,
     Text,
     and_,
     bindparam,
     func,
     literal_column,
+    or_,
     select,
     true,
     update,
@@ -70,20 +72,17 @@ DETAIL = Statement(
     .where(movies.c.id == func.any(ids("movie_ids")))
 )
 
-_my_favorites = (
-    select(favorites)
-    .where(favorites.c.user_id == an_id("user_id"), favorites.c.movie_id == func.any(ids("movie_ids")))
-    .subquery("my_favorites")
-)
-_my_ratings = (
-    select(ratings)
-    .where(ratings.c.user_id == an_id("user_id"), ratings.c.movie_id == func.any(ids("movie_ids")))
-    .subquery("my_ratings")
-)
-MARKS = Statement(
-    select(*labelled(_my_favorites, favorites), *labelled(_my_ratings, ratings)).select_from(
-        _my_favorites.join(_my_ratings, _my_ratings.c.movie_id == _my_favorites.c.movie_id, full=True)
-    )
+_seen = func.unnest(ids("user_ids"), ids("movie_ids")).table_valued("user_id", "movie_id").render_derived("seen")
+
+
+def _of_seen(table: Table) -> ColumnElement[bool]:
+    return and_(table.c.user_id == _seen.c.user_id, table.c.movie_id == _seen.c.movie_id)
+
+
+MARKS = Statement(  # of pairs of a person and a film, so that one statement can answer many people
+    select(*labelled(favorites), *labelled(ratings), _seen.c.user_id, _seen.c.movie_id)
+    .select_from(_seen.outerjoin(favorites, _of_seen(favorites)).outerjoin(ratings, _of_seen(ratings)))
+    .where(or_(favorites.c.id.is_not(None), ratings.c.id.is_not(None)))
 )
 
 _CONDITIONS: Mapping[str, ColumnElement[bool]] = {

@@ -47,6 +47,7 @@ class Connection(Keyspace):
         self.writes = _client(url, retries=0)
         for client in (self.reads, self.writes):
             tell_commands(client, spans)
+        self.url = url
         self.failures = 0
         self._timeout = timeout
         self._pinging: asyncio.Task[None] | None = None

@@ -16,6 +16,7 @@ from moviehub.adapters.memory.catalogue import MemoryCatalogue
 from moviehub.adapters.memory.clock import MemoryClock
 from moviehub.adapters.memory.counters import MemoryCounters
 from moviehub.adapters.memory.leases import MemoryLeases
+from moviehub.adapters.memory.news import MemoryNews
 from moviehub.adapters.memory.passwords import MemoryPasswords
 from moviehub.adapters.memory.storage import MemoryStorage
 from moviehub.adapters.postgres.replica import HASTE
@@ -26,10 +27,12 @@ from moviehub.adapters.redis.cache import RedisCache
 from moviehub.adapters.redis.cluster import keyspace_at
 from moviehub.adapters.redis.counters import RedisCounters
 from moviehub.adapters.redis.leases import RedisLeases
+from moviehub.adapters.redis.news import RedisNews
 from moviehub.adapters.system.clock import SystemClock
 from moviehub.adapters.tmdb.catalogue import TmdbCatalogue
-from moviehub.application import flights, limits, listings, sessions
+from moviehub.application import flights, kept, limits, listings, sessions
 from moviehub.application.tracing import Spans, untraced
+from moviehub.domain.sessions import SignedIn
 from moviehub.entrypoints.settings import PREFIX, UNLIMITED, Settings, SettingsError
 
 CACHE_VERSION = "3"
@@ -67,6 +70,8 @@ class Container(containers.DeclarativeContainer):
         memory=Singleton(MemoryCache, clock),
         redis=Singleton(RedisCache, redis, prefix=Callable(cache_prefix, settings), clock=clock),
     )
+    news = Selector(chosen.cache, memory=Singleton(MemoryNews), redis=Singleton(RedisNews, redis))
+    callers: Singleton[kept.Kept[int, SignedIn]] = Singleton(kept.Kept, news, clock)
     _postgres = Factory(
         PostgresStorage,
         max_size=chosen.database_pool_size,
@@ -131,6 +136,7 @@ class Container(containers.DeclarativeContainer):
         cache=cache,
         storage=storage,
         clock=clock,
+        news=news,
         flights=flights,
         ttl=ttl,
         stale=stale,
@@ -154,7 +160,8 @@ async def running(settings: Settings, spans: Spans = untraced) -> AsyncIterator[
     container = plugged_in(settings, spans)
     async with AsyncExitStack() as stack:
         for port in (
-            *(container.redis, container.storage, container.limiter, container.budget),  # the last is closed first
+            # The last is closed first.
+            *(container.redis, container.news, container.storage, container.limiter, container.budget),
             *(container.catalogue, container.passwords, container.flights),
         ):
             if close := getattr(port(), "close", None):

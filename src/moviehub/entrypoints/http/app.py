@@ -33,6 +33,7 @@ from moviehub.entrypoints.http.metrics import Metrics
 from moviehub.entrypoints.http.movies import MoviesController
 from moviehub.entrypoints.http.overload import Overload
 from moviehub.entrypoints.http.problems import answer_problem
+from moviehub.entrypoints.http.public_pages import PublicPages
 from moviehub.entrypoints.http.ratings import RatingsController
 from moviehub.entrypoints.http.sessions import SessionsController, TokensController
 from moviehub.entrypoints.http.traced import TracedEdge
@@ -107,7 +108,8 @@ def create_app(container: Container) -> Edge:
             "moviehub_waiting_for_catalogue": lambda: flights.waiting,
         }
     )
-    return Edge(create_router(container, metrics), settings, metrics, _gate(container), overload)
+    pages = PublicPages(container.news(), container.clock())
+    return Edge(create_router(container, metrics), settings, metrics, _gate(container), overload, pages)
 
 
 class Worker:

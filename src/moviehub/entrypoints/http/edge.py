@@ -5,11 +5,13 @@ import hashlib
 import random
 import re
 import time
+from datetime import timedelta
 
 import structlog
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Send
 
 from moviehub.application.flights import CALLER
+from moviehub.application.kept import LONGEST_KEPT
 from moviehub.domain.errors import MovieHubError
 from moviehub.domain.limits import RateLimited
 from moviehub.entrypoints.http import problems
@@ -44,13 +46,21 @@ log = structlog.get_logger()
 class Edge:
     """The outermost ASGI application of a worker, around the router."""
 
-    def __init__(self, app: ASGIApp, settings: Settings, metrics: Metrics, gate: Gate, overload: Overload) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        settings: Settings,
+        metrics: Metrics,
+        gate: Gate,
+        overload: Overload,
+        pages: PublicPages,
+    ) -> None:
         self.cors = Cors(app, settings.cors_origins) if settings.cors_origins else None
         self.app: ASGIApp = self.cors or app
         self.gate = gate
         self.overload = overload
         self.settings = settings
-        self.pages = PublicPages()
+        self.pages = pages
         self.proxies = Proxies(settings)
         self.metrics = metrics
         self.access = AccessLog(settings.access_log)
@@ -96,6 +106,7 @@ class Edge:
             content_type=media.decode("latin-1"),
             proxies=self.proxies,
             settings=self.settings,
+            moment=self.pages.moment,
         )
         REQUEST.set((exchange.request_id, scope["headers"]))
         key = page = None
@@ -228,8 +239,9 @@ class Edge:
             await exchange.answer(send, 200, headers, body)
             return
         etag = b'"%s"' % hashlib.sha256(answer.body).hexdigest()[:32].encode()
-        if key is not None and (page := PublicPage.of(template, headers, etag, answer.body)) is not None:
-            self.pages.keep(key, page)
+        if key is not None and (page := PublicPage.of(template, headers, etag, answer.body, exchange.topics)):
+            life = timedelta(seconds=page.max_age) if page.max_age else LONGEST_KEPT
+            self.pages.keep(key, page, exchange.topics, moment=exchange.moment, life=life)
         body, headers = encoded(answer.body, headers, gzipped, etag)
         if condition and etag_matches(condition, etag):
             await exchange.answer(send, 304, [pair for pair in headers if pair[0] not in _OF_A_BODY], b"")

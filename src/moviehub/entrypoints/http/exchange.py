@@ -56,10 +56,10 @@ class Proxies:
 
 @dataclass(slots=True)
 class Exchange:
-    """One request on its way. `path` and `method` are as the client sent them; `counted` tells whether a
-    rate limit has seen it, `standings` what came of that. `user_id` is who is signed in, `refusal` the kind of
-    problem that it met, `cache` what of it came from a cache, if it could, and `status` and `sent`, in bytes of the
-    body, are what was answered."""
+    """One request on its way. `path` and `method` are as the client sent them; `moment` is when it came, as the kept
+    pages count; `counted` tells whether a rate limit has seen it, `standings` what came of that. `user_id` is who is
+    signed in, `topics` those whose news end the answer, `refusal` the kind of problem that it met, `cache` what of it
+    came from a cache, if it could, and `status` and `sent`, in bytes of the body, are what was answered."""
 
     scope: Scope
     path: str
@@ -70,9 +70,11 @@ class Exchange:
     content_type: str
     proxies: Proxies
     settings: Settings
+    moment: int = 0
     counted: bool = False
     standings: list[Standing] = field(default_factory=list)
     user_id: int | None = None
+    topics: tuple[str, ...] = ()
     refusal: str = ""
     cache: str = ""
     status: int = 0

@@ -10,6 +10,7 @@ from litestar import Controller, Response, get
 from litestar.di import NamedDependency
 from msgspec import Meta
 
+from moviehub.application.kept import MOVIES, about_movie
 from moviehub.application.movies import (
     GetMovie,
     GetMovieByTmdbId,
@@ -21,6 +22,7 @@ from moviehub.domain import movies as domain
 from moviehub.domain.movies import MarkedMovie, MovieFilter
 from moviehub.entrypoints.http.auth import PublicRequest, viewer_id
 from moviehub.entrypoints.http.calls import Instant, answer, call
+from moviehub.entrypoints.http.exchange import exchange_of
 from moviehub.entrypoints.http.inputs import LINE, AnyRequest, Query, path_id
 from moviehub.entrypoints.http.pages import PAGE_RULES, PageIn, PageOut, envelope
 
@@ -184,13 +186,14 @@ class MoviesController(Controller):
             wanted=wanted.filter(wanted.search), page=wanted.request_of(request), user_id=viewer_id(request)
         )
         results = [movie_out(marked) for marked in page.items]
+        exchange_of(request.scope).topics = (MOVIES,)
         return answer(PageOut(**envelope(request, page), results=results), headers=own_headers(request))  # type: ignore[arg-type]
 
     @get("/{movie_id:str}", opt=call(auth="optional", answers={200: MovieDetailOut}, refusals=(404,)))
     async def detail(self, request: PublicRequest, get_movie: NamedDependency[GetMovie]) -> Response[bytes]:
         """Show one film."""
         seen = await get_movie(movie_id=path_id(request, "movie_id"), user_id=viewer_id(request))
-        return answer(_detail_out(seen), headers=own_headers(request))
+        return _shown(request, seen)
 
     @get("/tmdb/{tmdb_id:str}", opt=call(auth="optional", answers={200: MovieDetailOut}, refusals=(404,)))
     async def detail_by_tmdb_id(
@@ -198,7 +201,12 @@ class MoviesController(Controller):
     ) -> Response[bytes]:
         """Show one film by TMDb's id, fetched and kept if this hub has not met it."""
         seen = await get_movie_by_tmdb_id(tmdb_id=path_id(request, "tmdb_id"), user_id=viewer_id(request))
-        return answer(_detail_out(seen), headers=own_headers(request))
+        return _shown(request, seen)
+
+
+def _shown(request: PublicRequest, seen: SeenMovie) -> Response[bytes]:
+    exchange_of(request.scope).topics = (about_movie(seen.detail.movie.id), MOVIES)
+    return answer(_detail_out(seen), headers=own_headers(request))
 
 
 def clock_of(request: AnyRequest) -> Clock:

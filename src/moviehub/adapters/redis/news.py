@@ -1,0 +1,139 @@
+"""News of what changed, over Redis."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from contextvars import Context
+from typing import Any
+from uuid import uuid4
+
+import redis
+import structlog
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from moviehub.adapters.redis.connection import FAILURES, Connection
+from moviehub.adapters.redis.keyspace import Keyspace
+from moviehub.application.batch import Batch
+from moviehub.application.ports import News
+from moviehub.domain.errors import Unavailable
+
+CHANNEL = "moviehub:news"
+"""One for all databases of a server, as Redis has it: the news of another hub make this one forget a little more.
+
+A cluster has the channel on all its nodes; here it is told and heard on the one that would have a key of this name.
+"""
+
+PING_EVERY = 1.0
+PATIENCE = 0.5  # seconds to connect in
+
+log = structlog.get_logger()
+
+
+class RedisNews(News):
+    """Publishes to a channel, and hears it on a connection of its own.
+
+    That is read when somebody wants to know, before they are answered: what a server on this machine was told of comes
+    before the answer to whoever told it, and would else lie unread while the process is busy. So the connection is
+    redis-py's plain one, which can look without waiting; a thread opens it.
+    """
+
+    def __init__(self, keyspace: Keyspace) -> None:
+        self._redis = keyspace
+        self._listeners: list[Callable[[str | None], object]] = []
+        self._us = uuid4().hex
+        self._batch: Batch[str, None] = Batch(self._publish)
+        self._channel: Any = None
+        self._ponged = True
+        self._keeper: asyncio.Task[None] | None = None
+
+    def listen(self, listener: Callable[[str | None], object]) -> None:
+        self._listeners.append(listener)
+
+    async def tell(self, *topics: str) -> None:
+        self._forward(*topics)
+        with suppress(Unavailable):  # then the others hear nothing either, and keep nothing
+            await self._batch.find("\n".join(topics))
+
+    def are_heard(self) -> bool:
+        if self._keeper is None:
+            self._keeper = asyncio.create_task(self._keep_hearing(), context=Context())  # it outlives the request
+        return self._hear()
+
+    async def close(self) -> None:
+        """Hear no more."""
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await asyncio.gather(self._keeper, return_exceptions=True)
+        self._lose()
+
+    async def _publish(self, topics: Sequence[str]) -> Mapping[str, None]:
+        message = "\n".join((self._us, *topics))
+        await self._redis.write(CHANNEL, lambda client: client.publish(CHANNEL, message))
+        return {}
+
+    def _hear(self) -> bool:
+        """Take what has come, and tell whether the connection is there."""
+        channel = self._channel
+        if channel is None:
+            return False
+        try:
+            while channel.can_read(timeout=0):
+                kind, *_, data = channel.read_response()
+                if kind == b"message":
+                    teller, *topics = data.decode().split("\n")
+                    if teller != self._us:
+                        self._forward(*topics)
+                else:
+                    self._ponged = True
+        except FAILURES:
+            self._lose()
+            return False
+        return True
+
+    def _forward(self, *topics: str | None) -> None:
+        for listener in self._listeners:
+            for topic in topics:
+                listener(topic)
+
+    def _lose(self) -> None:
+        if self._channel is not None:
+            self._channel.disconnect()
+            self._channel = None
+            self._forward(None)
+
+    async def _keep_hearing(self) -> None:
+        while True:
+            if self._hear():
+                try:
+                    if not self._ponged:
+                        raise TimeoutError
+                    self._ponged = False
+                    self._channel.send_command("PING", check_health=False)
+                except FAILURES:
+                    self._lose()
+            if self._channel is None:
+                with suppress(Unavailable, *FAILURES):
+                    self._channel, self._ponged = await self._opened(), True
+                    self._forward(None)
+            await asyncio.sleep(PING_EVERY)
+
+    async def _opened(self) -> Any:
+        await self._redis.servers()  # a cluster learns then who has what
+        home = self._redis.home(CHANNEL.encode())
+        assert isinstance(home, Connection)
+        channel: Any = redis.ConnectionPool.from_url(
+            home.url, socket_timeout=PATIENCE, socket_connect_timeout=PATIENCE, retry=Retry(NoBackoff(), 0), protocol=2
+        ).make_connection()
+        try:
+            await asyncio.to_thread(_subscribe, channel)
+        except BaseException:
+            channel.disconnect()
+            raise
+        return channel
+
+
+def _subscribe(channel: Any) -> None:
+    channel.connect()
+    channel.send_command("SUBSCRIBE", CHANNEL)
+    channel.read_response()
