@@ -114,6 +114,7 @@ async def test_a_search_is_a_tree_of_what_was_asked_of_redis_tmdb_and_postgres(h
         redis("EVALSHA"),  # a place in the budget
         tmdb("/search/movie", 200),
         postgres("movies_sql.REMEMBER"),
+        redis("PUBLISH"),  # there are new films
         redis("SET"),
         redis("EVALSHA"),  # the lease is given back
     ]

@@ -33,6 +33,7 @@ CONSTRAINTS: Mapping[str, Callable[[], MovieHubError]] = {
     "fk_favorites_movie_id": MovieNotFound,
     "fk_ratings_user_id": BadToken,
     "fk_ratings_movie_id": MovieNotFound,
+    "fk_scores_movie_id": MovieNotFound,
 }
 
 INVALID = {

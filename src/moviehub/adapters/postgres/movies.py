@@ -33,6 +33,9 @@ from moviehub.domain.text import telling_words
 
 MOST_REMEMBERED = 1_000
 
+MOST_PAIRS = 500
+"""Of so many people and films one statement tells the marks. Asked of very many, Postgres would read all there are."""
+
 Sight = tuple[int, tuple[int, ...]]
 """Who looks, at which films."""
 
@@ -174,9 +177,11 @@ async def details(run: Runs, movie_ids: Sequence[int]) -> Mapping[int, MovieDeta
 async def marks_of(run: Runs, sights: Sequence[Sight]) -> Mapping[Sight, dict[int, Mark]]:
     """What each of these people has said of the films that they look at."""
     pairs = list({(user_id, movie_id): None for user_id, movie_ids in sights for movie_id in movie_ids})
-    user_ids, movie_ids = [user_id for user_id, _ in pairs], [movie_id for _, movie_id in pairs]
-    rows = await run.rows(MARKS, user_ids=user_ids, movie_ids=movie_ids)
-    marks = {(row["user_id"], row["movie_id"]): mark_of(row) for row in rows}
+    marks = {}
+    for some in (pairs[start : start + MOST_PAIRS] for start in range(0, len(pairs), MOST_PAIRS)):
+        user_ids, movie_ids = zip(*some, strict=True)
+        rows = await run.rows(MARKS, user_ids=user_ids, movie_ids=movie_ids)
+        marks |= {(row["user_id"], row["movie_id"]): mark_of(row) for row in rows}
     return {
         (user_id, looked_at): {each: marks[user_id, each] for each in looked_at if (user_id, each) in marks}
         for user_id, looked_at in sights
