@@ -177,7 +177,7 @@ async def details(run: Runs, movie_ids: Sequence[int]) -> Mapping[int, MovieDeta
 async def marks_of(run: Runs, sights: Sequence[Sight]) -> Mapping[Sight, dict[int, Mark]]:
     """What each of these people has said of the films that they look at."""
     pairs = list({(user_id, movie_id): None for user_id, movie_ids in sights for movie_id in movie_ids})
-    marks = {}
+    marks: dict[tuple[int, int], Mark] = {}
     for some in (pairs[start : start + MOST_PAIRS] for start in range(0, len(pairs), MOST_PAIRS)):
         user_ids, movie_ids = zip(*some, strict=True)
         rows = await run.rows(MARKS, user_ids=user_ids, movie_ids=movie_ids)
