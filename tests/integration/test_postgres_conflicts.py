@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator, Coroutine
+from dataclasses import replace
 from typing import Any
 
 import asyncpg
@@ -13,8 +14,8 @@ from moviehub.adapters.memory.passwords import MemoryPasswords
 from moviehub.adapters.postgres.storage import PostgresStorage
 from moviehub.application.storage import Storage
 from moviehub.domain.errors import MovieHubError, Unavailable
-from moviehub.domain.movies import MarkedMovie, Movie
-from moviehub.domain.ratings import Opinion
+from moviehub.domain.movies import MarkedMovie, Movie, MovieNotFound
+from moviehub.domain.ratings import Opinion, Score
 from moviehub.domain.users import User
 from moviehub.entrypoints.bootstrap import Container
 from moviehub.entrypoints.settings import UNLIMITED, Settings
@@ -266,3 +267,45 @@ async def test_people_who_do_everything_at_once_never_deadlock(
     outcomes = await asyncio.gather(*(one(cases["govern_user"](actor_id=a, user_id=b)) for a, b in pairs))
     assert "Unavailable" not in outcomes
     assert await deadlocks(storage, operator) == 0
+
+
+async def test_of_ratings_that_are_kept_together_each_has_its_own_outcome(storage: PostgresStorage) -> None:
+    people = [await register(storage, f"rater{number}") for number in range(PEOPLE)]
+    (movie, other) = await remember(storage, facts(1), facts(2))
+    nowhere = replace(movie, id=other.id + 1_000)
+    wanted = [(user, each, score) for score in (3, 8) for user in people for each in (movie, nowhere, other)]
+    outcomes = await asyncio.gather(*(rate_alone(storage, *one) for one in wanted), return_exceptions=True)
+    for (user, each, score), outcome in zip(wanted, outcomes, strict=True):
+        if each is nowhere:
+            assert isinstance(outcome, MovieNotFound)
+        else:
+            assert not isinstance(outcome, BaseException)
+            marked, created = outcome
+            assert marked.mark.rating is not None
+            assert (marked.mark.rating.opinion.score, marked.mark.rating.user_id) == (score, user.id)
+            assert (marked.movie.id, created) == (each.id, score == 3)
+    async with storage.reading() as uow:
+        for each in (movie, other):
+            assert (await uow.movies.detail(each.id)).score == Score(8.0, PEOPLE)
+
+
+async def test_ratings_that_come_at_once_wait_for_the_disk_together(
+    storage: PostgresStorage, migrated_url: str
+) -> None:
+    people = [await register(storage, f"rater{number}") for number in range(20)]
+    (movie,) = await remember(storage, facts(1))
+    before = await commits(migrated_url)
+    await asyncio.gather(*(rate_alone(storage, user, movie, 7) for user in people))
+    assert 1 <= await commits(migrated_url) - before <= 2
+    async with storage.reading() as uow:
+        assert (await uow.movies.detail(movie.id)).score == Score(7.0, 20)
+
+
+async def commits(url: str) -> int:
+    """How many transactions have written a rating: each has a number of its own, which its rows show."""
+    connection = await asyncpg.connect(url)
+    try:
+        count: int = await connection.fetchval("SELECT count(DISTINCT xmin::text) FROM ratings")
+    finally:
+        await connection.close()
+    return count

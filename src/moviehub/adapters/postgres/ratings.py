@@ -1,23 +1,58 @@
 """Ratings and reviews in Postgres."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import and_, delete, func, literal_column, select, true
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import (
+    DateTime,
+    Select,
+    SmallInteger,
+    Subquery,
+    Text,
+    and_,
+    bindparam,
+    delete,
+    func,
+    literal_column,
+    select,
+    true,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, insert
 
 from moviehub.adapters.postgres.rows import marked_of, rating_of
-from moviehub.adapters.postgres.statements import Runs, Statement, an_id, cut, first, possible, skipped
-from moviehub.adapters.postgres.tables import favorites, labelled, movies, parameters, ratings, scores, users
+from moviehub.adapters.postgres.statements import Row, Runs, Statement, an_id, behind, cut, first, ids, possible, window
+from moviehub.adapters.postgres.tables import favorites, labelled, movies, ratings, scores, users
+from moviehub.application.batch import Batch
 from moviehub.application.storage import Ratings
+from moviehub.domain.errors import MovieHubError, Unavailable
 from moviehub.domain.movies import MarkedMovie, MovieNotFound
-from moviehub.domain.pages import MOST_COUNTED, Page, PageRequest
+from moviehub.domain.pages import MOST_COUNTED, Cursor, Page, PageRequest
 from moviehub.domain.ratings import Opinion, Rating, RatingNotFound, Review
 
 _OF_USER = ratings.c.user_id == an_id("user_id")
 _THE_ONE = and_(_OF_USER, ratings.c.movie_id == an_id("movie_id"))
 _GET = select(*labelled(ratings)).where(_THE_ONE)
 
-_insert = insert(ratings).values(parameters(ratings))
+_told = (
+    func.unnest(
+        ids("user_ids"),
+        ids("movie_ids"),
+        bindparam("scores", type_=ARRAY(SmallInteger)),
+        bindparam("reviews", type_=ARRAY(Text)),
+        bindparam("instants", type_=ARRAY(DateTime(timezone=True))),
+    )
+    .table_valued("user_id", "movie_id", "rating", "review", "at")
+    .render_derived("told")
+)
+# In the order of the scores that they count in, or two who write the same would wait for each other.
+_insert = insert(ratings).from_select(
+    ["user_id", "movie_id", "rating", "review", "created_at", "updated_at"],
+    select(_told.c.user_id, _told.c.movie_id, _told.c.rating, _told.c.review, _told.c.at, _told.c.at).order_by(
+        _told.c.movie_id, literal_column("told.user_id % 8"), _told.c.user_id
+    ),
+)
 _saved = (
     _insert.on_conflict_do_update(
         index_elements=[ratings.c.user_id, ratings.c.movie_id],
@@ -37,56 +72,88 @@ SAVE = Statement(
 GET = Statement(_GET)
 GET_LOCKED = Statement(_GET.with_for_update(key_share=True), reads=False)
 REMOVE = Statement(delete(ratings).where(_THE_ONE).returning(ratings.c.id.label("id")))
-_page = cut(ratings, _OF_USER, ratings.c.updated_at.desc(), ratings.c.id.desc())
+
+_AFTER = behind(ratings.c.updated_at, ratings.c.id)
+_ORDER = (ratings.c.updated_at.desc(), ratings.c.id.desc())
+
+
+def _listed(page: Subquery) -> Select[Any]:
+    return (
+        select(*labelled(page, ratings), *labelled(movies), *labelled(favorites))
+        .select_from(page)
+        .join(movies, movies.c.id == page.c.movie_id)
+        .outerjoin(favorites, and_(favorites.c.user_id == page.c.user_id, favorites.c.movie_id == page.c.movie_id))
+        .order_by(page.c.updated_at.desc(), page.c.id.desc())
+    )
+
+
 LIST = Statement(
-    select(
-        *labelled(_page, ratings),
-        *labelled(movies),
-        *labelled(favorites),
-        select(func.count()).select_from(ratings).where(_OF_USER).scalar_subquery().label("total"),
+    _listed(cut(ratings, _OF_USER, *_ORDER)).add_columns(
+        select(func.count()).select_from(ratings).where(_OF_USER).scalar_subquery().label("total")
     )
-    .select_from(_page)
-    .join(movies, movies.c.id == _page.c.movie_id)
-    .outerjoin(favorites, and_(favorites.c.user_id == _page.c.user_id, favorites.c.movie_id == _page.c.movie_id))
-    .order_by(_page.c.updated_at.desc(), _page.c.id.desc())
 )
+LIST_AFTER = Statement(_listed(cut(ratings, and_(_OF_USER, _AFTER), *_ORDER)))
 _REVIEWS = and_(ratings.c.movie_id == an_id("movie_id"), ratings.c.review.is_not(None))
-_reviews = cut(ratings, _REVIEWS, ratings.c.updated_at.desc(), ratings.c.id.desc())
 _reviewed = select(func.coalesce(func.sum(scores.c.reviews_count), 0)).where(scores.c.movie_id == an_id("movie_id"))
-LIST_REVIEWS = Statement(
+
+
+def _reviewed_by(page: Subquery) -> Select[Any]:
     # A film without a review on this page gives one row without a name, an unknown one gives none.
-    select(
-        users.c.username,
-        _reviews.c.rating,
-        _reviews.c.review,
-        _reviews.c.updated_at,
-        func.least(_reviewed.scalar_subquery(), literal_column(str(MOST_COUNTED))).label("total"),
+    return (
+        select(users.c.username, *labelled(page, ratings))
+        .select_from(movies)
+        .outerjoin(page.join(users, users.c.id == page.c.user_id), true())
+        .where(movies.c.id == an_id("movie_id"))
+        .order_by(page.c.updated_at.desc(), page.c.id.desc())
     )
-    .select_from(movies)
-    .outerjoin(_reviews.join(users, users.c.id == _reviews.c.user_id), true())
-    .where(movies.c.id == an_id("movie_id"))
-    .order_by(_reviews.c.updated_at.desc(), _reviews.c.id.desc())
+
+
+LIST_REVIEWS = Statement(
+    _reviewed_by(cut(ratings, _REVIEWS, *_ORDER)).add_columns(
+        func.least(_reviewed.scalar_subquery(), literal_column(str(MOST_COUNTED))).label("total")
+    )
 )
+LIST_REVIEWS_AFTER = Statement(_reviewed_by(cut(ratings, and_(_REVIEWS, _AFTER), *_ORDER)))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Told:
+    """What one person says of one film, each time they say it."""
+
+    user_id: int
+    movie_id: int
+    opinion: Opinion
+    at: datetime
+
+
+Saved = tuple[MarkedMovie, bool]
+
+MOST_TOGETHER = 100
+"""So many ratings one statement keeps at most."""
 
 
 class PostgresRatings(Ratings):
-    """Ratings; with `locking`, `get` keeps the row from others until the transaction ends."""
+    """Ratings; with `locking`, `get` keeps the row from others until the transaction ends.
 
-    def __init__(self, run: Runs, *, locking: bool) -> None:
+    With `together`, calls of `save` that come at once are one transaction, so that all wait for the disk once.
+    """
+
+    def __init__(self, run: Runs, *, locking: bool, together: bool = False) -> None:
         self._run = run
         self._get = GET_LOCKED if locking else GET
+        self._batch: Batch[Told, Saved | MovieHubError] | None = None
+        if together:
+            self._batch = Batch(lambda told: saved_each(run, told))
 
-    async def save(self, user_id: int, movie_id: int, opinion: Opinion, at: datetime) -> tuple[MarkedMovie, bool]:
-        (row,) = await self._run.rows(
-            SAVE,
-            user_id=possible(user_id),
-            movie_id=possible(movie_id),
-            rating=opinion.score,
-            review=opinion.review,
-            created_at=at,
-            updated_at=at,
-        )
-        return marked_of(row), row["ratings_created"]
+    async def save(self, user_id: int, movie_id: int, opinion: Opinion, at: datetime) -> Saved:
+        told = Told(possible(user_id), possible(movie_id), opinion, at)
+        if self._batch is None:
+            return (await saved(self._run, [told]))[told]
+        found = await self._batch.find(told)
+        assert found is not None
+        if isinstance(found, MovieHubError):
+            raise found
+        return found
 
     async def get(self, user_id: int, movie_id: int) -> Rating:
         row = first(await self._run.rows(self._get, user_id=possible(user_id), movie_id=possible(movie_id)))
@@ -100,18 +167,64 @@ class PostgresRatings(Ratings):
             raise RatingNotFound()
 
     async def list(self, user_id: int, page: PageRequest) -> Page[MarkedMovie]:
-        values = {"user_id": possible(user_id), "size": page.size, "skipped": skipped(page)}
-        rows = await self._run.rows(LIST, **values)
+        statement = LIST if page.after is None else LIST_AFTER
+        rows = await self._run.rows(statement, user_id=possible(user_id), **window(page))
         # No row on a later page means that it is past the end, wherever that is.
-        return Page(tuple(map(marked_of, rows)), rows[0]["total"] if rows else 0, page)
+        total = None if page.after else rows[0]["total"] if rows else 0
+        return Page.cut(rows, page.size, total, page, _place).map(marked_of)
 
     async def reviews(self, movie_id: int, page: PageRequest) -> Page[Review]:
         start = min(page.offset, MOST_COUNTED)
         size = min(page.size, MOST_COUNTED - start)
-        rows = await self._run.rows(LIST_REVIEWS, movie_id=possible(movie_id), size=size, skipped=start)
+        statement = LIST_REVIEWS if page.after is None else LIST_REVIEWS_AFTER
+        asked = {**window(page), "size": size + 1, "skipped": start}
+        rows = await self._run.rows(statement, movie_id=possible(movie_id), **asked)
         if not rows:
             raise MovieNotFound()
-        reviews = (
-            Review(row["username"], row["rating"], row["review"], row["updated_at"]) for row in rows if row["username"]
-        )
-        return Page(tuple(reviews), rows[0]["total"], page)
+        written = [row for row in rows if row["username"]]
+        return Page.cut(written, size, None if page.after else rows[0]["total"], page, _place).map(_review)
+
+
+def _place(row: Row) -> Cursor:
+    return Cursor(row["ratings_updated_at"], row["ratings_id"])
+
+
+def _review(row: Row) -> Review:
+    return Review(row["username"], row["ratings_rating"], row["ratings_review"], row["ratings_updated_at"])
+
+
+async def saved(run: Runs, told: Sequence[Told]) -> Mapping[Told, Saved]:
+    """What was told, kept by one statement: of each person and film once."""
+    rows = await run.rows(
+        SAVE,
+        user_ids=[one.user_id for one in told],
+        movie_ids=[one.movie_id for one in told],
+        scores=[one.opinion.score for one in told],
+        reviews=[one.opinion.review for one in told],
+        instants=[one.at for one in told],
+    )
+    found = {(row["ratings_user_id"], row["ratings_movie_id"]): row for row in rows}
+    return {
+        one: (marked_of(row), row["ratings_created"]) for one in told for row in (found[one.user_id, one.movie_id],)
+    }
+
+
+async def saved_each(run: Runs, told: Sequence[Told]) -> Mapping[Told, Saved | MovieHubError]:
+    """The same for any number of opinions; what keeps one of them from being kept is told of that one alone."""
+    done: dict[Told, Saved | MovieHubError] = {}
+    while left := [one for one in told if one not in done]:
+        turn: dict[tuple[int, int], Told] = {}
+        for one in left[:MOST_TOGETHER]:  # who says two things of one film has the second in the next turn
+            turn.setdefault((one.user_id, one.movie_id), one)
+        some = list(turn.values())
+        try:
+            done |= await saved(run, some)
+        except Unavailable as fault:
+            done |= dict.fromkeys(left, fault)
+        except MovieHubError as fault:
+            if len(some) == 1:
+                done[some[0]] = fault
+            else:  # of one of them, and none is kept yet
+                for one in some:
+                    done |= await saved_each(run, [one])
+    return done

@@ -84,7 +84,7 @@ class PostgresStorage(Storage):
             sessions=PostgresSessions(each),
             movies=PostgresMovies(each, self._counts),
             favorites=PostgresFavorites(each),
-            ratings=PostgresRatings(each, locking=False),
+            ratings=PostgresRatings(each, locking=False, together=True),
             audit=PostgresAudit(each, tell),
         )
 
