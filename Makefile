@@ -29,8 +29,10 @@ run: $(DONE) ## serve on HOST:PORT, with a private Postgres unless MOVIEHUB_DATA
 run-memory: $(DONE) ## serve with everything in memory
 	@MOVIEHUB_DATABASE_URL=memory:// exec $(BIN)/moviehub serve --host $(HOST) --port $(PORT)
 
+# Three of them for two cores, for a third of their time they wait. They start hundreds of processes, which would each
+# compile all of it anew if none might keep what it compiled.
 test: $(DONE) ## run the tests, on private servers; ARGS="-k word" passes more to pytest
-	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-faults: $(DONE) ## make everything go wrong, the slow faults too, and print what was promised and measured
 	@$(BIN)/pytest --reliability -m promise $(ARGS)

@@ -17,6 +17,7 @@ import pytest
 
 from moviehub import __version__
 from tests import promises
+from tests.commands import invoked
 from tests.servers import (
     MOVIEHUB,
     Server,
@@ -81,6 +82,15 @@ def one_line(done: "subprocess.CompletedProcess[str]", code: int) -> str:
     """What a command that failed has said, which must be one line."""
     assert done.returncode == code, done.stderr
     assert done.stdout == ""
+    [line] = done.stderr.splitlines()
+    return line
+
+
+def refused(code: int, *words: str, **settings: str) -> str:
+    """The one line of a `serve` that ends before it starts anything; in this process, for another takes a second."""
+    cleared: dict[str, str | None] = {name: None for name in os.environ if name.startswith("MOVIEHUB_")}
+    done = invoked("serve", *words, told="", env={**cleared, **environment(**settings)})
+    assert (done.exit_code, done.stdout) == (code, ""), done.stderr
     [line] = done.stderr.splitlines()
     return line
 
@@ -166,7 +176,7 @@ def test_a_worker_that_dies_as_soon_as_it_began_ends_the_server_with_one_line() 
 
 
 def test_a_port_in_use_is_told_in_one_line(in_memory: Server) -> None:
-    line = one_line(moviehub("serve", "--port", str(in_memory.port), **MEMORY), 1)
+    line = refused(1, "--port", str(in_memory.port), **MEMORY)
     assert line == (
         f"Error: Cannot listen on port {in_memory.port} of 127.0.0.1: Address already in use. "
         "Choose another with --port or --host."
@@ -176,12 +186,12 @@ def test_a_port_in_use_is_told_in_one_line(in_memory: Server) -> None:
 def test_a_host_may_be_named_and_one_that_is_not_ours_is_told_in_one_line(in_memory: Server) -> None:
     assert in_memory.http.get("/health/ready").status_code == 200
     assert f"serves on http://localhost:{in_memory.port}\n" in in_memory.output
-    line = one_line(moviehub("serve", "--host", "192.0.2.1", **MEMORY), 1)
+    line = refused(1, "--host", "192.0.2.1", **MEMORY)
     assert line.startswith("Error: Cannot listen on port 8000 of 192.0.2.1: Cannot assign requested address.")
 
 
 def test_a_setting_that_cannot_be_is_told_in_one_line() -> None:
-    line = one_line(moviehub("serve", "--port", str(free_port()), **{**MEMORY, "SECRET_KEY": "marked"}), 78)
+    line = refused(78, "--port", str(free_port()), **{**MEMORY, "SECRET_KEY": "marked"})
     assert line.startswith("Error: MOVIEHUB_SECRET_KEY: expected at least 32 bytes")
     assert "mark" not in line
 
