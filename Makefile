@@ -15,7 +15,7 @@ REMAKE := remake
 endif
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq --no-compile --root-user-action=ignore
 
-.PHONY: help install run run-memory test test-faults soak check fmt lock migrate revision openapi bench populate scale audit sbom clean remake
+.PHONY: help install run run-memory test test-faults soak check fmt lock migrate revision openapi bench hotspots populate scale audit sbom clean remake
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## */\1|/p' Makefile | while IFS='|' read -r name what; do \
@@ -66,6 +66,9 @@ openapi: $(DONE) ## print the OpenAPI document
 
 bench: $(DONE) ## measure requests a second
 	@$(BIN)/python scripts/bench.py
+
+hotspots: $(DONE) ## show where the CPU of a request goes
+	@$(BIN)/python scripts/hotspots.py $(ARGS)
 
 populate: $(DONE) ## fill the database with made-up films and people; ARGS="--movies 100000 --users 100000"
 	@$(BIN)/python scripts/populate.py $(ARGS)
