@@ -30,6 +30,8 @@ UNTELLABLE = {
     "mismatch": "that two fields must be equal",
     "address": "that a username which is an address must be the account's own",
     "superuser": "that a superuser is always staff",
+    "foreign": "where a list can be read on",
+    "ambiguous": "that a page has either a number or a cursor",
 }
 """By the code of a fault, what no schema can tell of an otherwise good request."""
 

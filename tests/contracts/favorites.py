@@ -1,15 +1,16 @@
 """What every storage of favourites owes; a subclass has a fixture `storage`."""
 
 import asyncio
+from datetime import UTC, datetime
 
 import pytest
 
 from moviehub.application.storage import Storage
 from moviehub.domain.favorites import Favorite, FavoriteNotFound
 from moviehub.domain.movies import Mark, MarkedMovie, MovieNotFound
-from moviehub.domain.pages import NoSuchPage, Page, PageRequest
+from moviehub.domain.pages import Cursor, NoSuchPage, Page, PageRequest
 from moviehub.domain.sessions import BadToken
-from tests.contracts.storage import IMPOSSIBLE_IDS, NOW, after, facts, keep, rate, register, remember
+from tests.contracts.storage import IMPOSSIBLE_IDS, NOW, after, facts, keep, rate, register, remember, scrolled
 
 
 class FavoritesContract:
@@ -106,3 +107,50 @@ class FavoritesContract:
             for number in (2, 10**30):
                 with pytest.raises(NoSuchPage):
                     await uow.favorites.list(user.id, PageRequest(number, 1))
+
+    async def test_by_cursor_each_favourite_comes_once_in_the_order_of_the_pages(self, storage: Storage) -> None:
+        ada, bob = await register(storage, "ada"), await register(storage, "bob")
+        movies = await remember(storage, *map(facts, range(1, 13)))
+        for number, movie in enumerate(movies):
+            await keep(storage, ada, movie, at=after(number % 3))
+            await keep(storage, bob, movie)
+        async with storage.reading() as uow:
+            whole = (await uow.favorites.list(ada.id, PageRequest(1, 100))).items
+            for size in (1, 5, 6, 12, 100):
+                assert await scrolled(lambda page: uow.favorites.list(ada.id, page), size) == [*whole]
+
+    async def test_by_cursor_none_is_missed_or_repeated_though_some_come_and_go_before_it(
+        self, storage: Storage
+    ) -> None:
+        ada = await register(storage, "ada")
+        movies = await remember(storage, *map(facts, range(1, 11)))
+        for movie in movies[:8]:
+            await keep(storage, ada, movie)
+        async with storage.reading() as uow:
+            first = await uow.favorites.list(ada.id, PageRequest(1, 3))
+        await keep(storage, ada, movies[8], at=after(1))
+        async with storage.autocommit() as uow:
+            await uow.favorites.remove(ada.id, first.items[0].movie.id)
+        async with storage.autocommit() as uow:
+            await uow.favorites.remove(ada.id, first.items[2].movie.id)  # the very place
+        async with storage.reading() as uow:
+            second = await uow.favorites.list(ada.id, PageRequest(1, 3, first.end))
+            third = await uow.favorites.list(ada.id, PageRequest(1, 3, second.end))
+        assert [each.movie for page in (first, second, third) for each in page.items] == [*reversed(movies[:8])]
+        assert third.end is None
+
+    async def test_after_any_place_there_is_all_or_nothing_or_what_follows(self, storage: Storage) -> None:
+        ada = await register(storage, "ada")
+        (movie,) = await remember(storage, facts(1))
+        await keep(storage, ada, movie)
+        for key, number, found in (
+            (datetime.min, 1, 0),
+            (datetime.max, 2**63 - 1, 1),
+            (NOW, 2**63 - 1, 1),
+            (NOW, 1, 0),
+            (after(-1), 2**63 - 1, 0),
+        ):
+            place = Cursor(key.replace(tzinfo=UTC), number)
+            async with storage.reading() as uow:
+                page = await uow.favorites.list(ada.id, PageRequest(1, 10, place))
+            assert (len(page.items), page.total, page.pages, page.end) == (found, None, None, None)

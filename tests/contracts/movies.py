@@ -3,7 +3,9 @@
 import asyncio
 import random
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
+from functools import partial
+from itertools import product
 from typing import Any
 
 import pytest
@@ -11,7 +13,7 @@ import pytest
 from moviehub.application.storage import Storage
 from moviehub.domain.errors import Invalid
 from moviehub.domain.movies import FRESH_FOR, ORDERINGS, Mark, Movie, MovieDetail, MovieFilter, MovieNotFound
-from moviehub.domain.pages import NoSuchPage, Page, PageRequest
+from moviehub.domain.pages import Cursor, NoSuchPage, Page, PageRequest
 from moviehub.domain.ratings import Opinion, Score
 from tests.contracts.storage import (
     IMPOSSIBLE_IDS,
@@ -24,6 +26,7 @@ from tests.contracts.storage import (
     rate,
     register,
     remember,
+    scrolled,
 )
 
 HALF = FRESH_FOR / 2
@@ -63,12 +66,22 @@ async def listed(storage: Storage, wanted: MovieFilter, size: int = 7) -> list[M
     movies: list[Movie] = []
     async with storage.reading() as uow:
         page = await uow.movies.list(wanted, PageRequest(1, size))
-        for number in range(1, page.pages + 1):
+        for number in range(1, (page.pages or 0) + 1):
             page = await uow.movies.list(wanted, PageRequest(number, size))
             movies += page.items
             assert page.request == PageRequest(number, size)
     assert page.total == len(movies)
     return movies
+
+
+def _is_behind(wanted: MovieFilter, movie: Movie, key: Any, number: int) -> bool:
+    """Whether a film comes after a place, told in full."""
+    own = wanted.key(movie)
+    if own is None or key is None:
+        return own is None and (key is not None or (movie.id < number if wanted.descending else movie.id > number))
+    if own != key:
+        return bool(own < key) if wanted.descending else bool(own > key)
+    return movie.id < number if wanted.descending else movie.id > number
 
 
 class MoviesContract:
@@ -325,8 +338,74 @@ class MoviesContract:
             for number, size in ((101, 100), (335, 30)):
                 with pytest.raises(NoSuchPage):
                     await uow.movies.list(MovieFilter(), PageRequest(number, size))
+            more = await uow.movies.list(MovieFilter(), PageRequest(1, 100, last.end))
+            assert last.end == uneven.end
+            assert [movie.id for movie in more.items] == [*range(ids[-1] - 1, ids[-1] - 101, -1)]
+            assert more.end is not None
             alike = await uow.movies.closest(MovieFilter(search="fillm"), PageRequest(334, 30))
             assert (alike.total, len(alike.items)) == (10_000, 10)
+
+    @pytest.mark.parametrize("ordering", [sign + name for name in ORDERINGS for sign in ("", "-")])
+    async def test_by_cursor_each_film_comes_once_in_the_order_of_the_pages(
+        self, storage: Storage, ordering: str
+    ) -> None:
+        told = motley(40)
+        movies = await remember(storage, *told[:15])
+        movies += await remember(storage, *told[15:], at=after(1))
+        async with storage.reading() as uow:
+            for narrowed in ({}, {"search": "e"}, {"release_year": 2000}, {"genres": (99,)}):
+                wanted = MovieFilter(ordering=ordering, **narrowed)
+                for size in (1, 7, 8, 40) if not narrowed else (3,):
+                    found = await scrolled(partial(uow.movies.list, wanted), size)
+                    assert found == wanted.sorted(filter(wanted.matches, movies))
+
+    @pytest.mark.parametrize(
+        ("ordering", "foremost", "size"),
+        [
+            ("-popularity", {"popularity": 1e9}, 3),
+            ("title", {"title": ""}, 3),
+            ("release_date", {"release_date": date(1870, 1, 1)}, 3),
+            ("release_date", {"release_date": date(1870, 1, 1)}, 33),  # which ends among the films without a date
+            ("-release_date", {"release_date": date(2200, 1, 1)}, 35),
+        ],
+    )
+    async def test_by_cursor_none_is_missed_or_repeated_though_some_come_and_go_before_it(
+        self, storage: Storage, ordering: str, foremost: dict[str, Any], size: int
+    ) -> None:
+        movies = await remember(storage, *motley(40))
+        wanted = MovieFilter(ordering=ordering, max_rating=9)
+        async with storage.reading() as uow:
+            page = await uow.movies.list(wanted, PageRequest(1, size))
+            found = [*page.items]
+            gone = [replace(movie.facts, vote_average=10.0) for movie in (found[0], found[-1])]
+            await remember(storage, *gone, facts(1_000, **foremost))
+            while page.end is not None:
+                page = await uow.movies.list(wanted, PageRequest(1, 4, page.end))
+                found += page.items
+        assert found == wanted.sorted(movies)
+
+    @pytest.mark.parametrize(
+        ("ordering", "keys"),
+        [
+            ("popularity", (0.0, -0.0, 5e-324, 1.7976931348623157e308, -1.7976931348623157e308)),
+            ("vote_average", (0.0, 1e-7, 10.0)),
+            ("release_date", (date.min, date.max, date(2000, 1, 1), None)),
+            ("title", ("", "eclair", "\N{CLAPPER BOARD}", "\uffff", "\U0010ffff", "\x01", "z" * 4_000)),
+            ("created_at", (NOW, after(-1e-6), *(t.replace(tzinfo=UTC) for t in (datetime.min, datetime.max)))),
+        ],
+    )
+    async def test_after_any_place_there_is_what_follows_in_the_order(
+        self, storage: Storage, ordering: str, keys: tuple[Any, ...]
+    ) -> None:
+        movies = await remember(storage, *motley(12))
+        for sign, key, number in product(("", "-"), keys, (1, movies[5].id, 2**63 - 1)):
+            wanted = MovieFilter(ordering=sign + ordering)
+            in_order = wanted.sorted(movies)
+            page = PageRequest(1, 100, Cursor(key, number))
+            async with storage.reading() as uow:
+                found = await uow.movies.list(wanted, page)
+            expected = [movie for movie in in_order if _is_behind(wanted, movie, key, number)]
+            assert [*found.items] == expected, (sign, key, number)
 
     @pytest.mark.parametrize(
         ("search", "title"),
@@ -396,10 +475,12 @@ class MoviesContract:
         found: list[Movie] = []
         async with storage.reading() as uow:
             page = await uow.movies.closest(wanted, PageRequest(1, 7))
+            assert page.pages is not None
             for number in range(1, page.pages + 1):
                 page = await uow.movies.closest(wanted, PageRequest(number, 7))
                 assert page.request == PageRequest(number, 7)
                 found += page.items
+            assert page.pages is not None
             for number in (page.pages + 1, 10**30):
                 with pytest.raises(NoSuchPage):
                     await uow.movies.closest(wanted, PageRequest(number, 7))

@@ -8,7 +8,7 @@ import pytest
 
 from moviehub.application.storage import Storage
 from moviehub.domain.movies import Mark, MarkedMovie, MovieNotFound
-from moviehub.domain.pages import NoSuchPage, Page, PageRequest
+from moviehub.domain.pages import Cursor, NoSuchPage, Page, PageRequest
 from moviehub.domain.ratings import Opinion, Rating, RatingNotFound, Review, Score
 from moviehub.domain.sessions import BadToken
 from moviehub.domain.users import User, UserNotFound
@@ -23,6 +23,7 @@ from tests.contracts.storage import (
     rate,
     register,
     remember,
+    scrolled,
 )
 
 MANY = 10_005
@@ -221,6 +222,58 @@ class RatingsContract:
                     with pytest.raises(MovieNotFound):
                         await uow.ratings.reviews(movie_id, page)
 
+    async def test_by_cursor_each_rating_and_review_comes_once_in_the_order_of_the_pages(
+        self, storage: Storage
+    ) -> None:
+        users = [await register(storage, f"user{number}") for number in range(7)]
+        movies = await remember(storage, *map(facts, range(1, 8)))
+        for number, user in enumerate(users):
+            await rate(storage, user, movies[0], 5, "so so" if number != 3 else None, at=after(number % 3))
+            await rate(storage, users[0], movies[number], 6, "fine", at=after(number % 2))
+        async with storage.reading() as uow:
+            rated = (await uow.ratings.list(users[0].id, PageRequest(1, 100))).items
+            reviews = (await uow.ratings.reviews(movies[0].id, PageRequest(1, 100))).items
+            assert (len(rated), len(reviews)) == (7, 6)
+            for size in (1, 3, 6, 7, 100):
+                assert await scrolled(lambda page: uow.ratings.list(users[0].id, page), size) == [*rated]
+                assert await scrolled(lambda page: uow.ratings.reviews(movies[0].id, page), size) == [*reviews]
+
+    async def test_by_cursor_none_is_missed_or_repeated_though_some_come_and_go_before_it(
+        self, storage: Storage
+    ) -> None:
+        users = [await register(storage, f"user{number}") for number in range(6)]
+        (movie, *others) = await remember(storage, *map(facts, range(1, 6)))
+        for user in users[:5]:
+            await rate(storage, user, movie, 5, user.username)
+        for other in others:
+            await rate(storage, users[0], other, 5)
+        async with storage.reading() as uow:
+            reviews = await uow.ratings.reviews(movie.id, PageRequest(1, 2))
+            rated = await uow.ratings.list(users[0].id, PageRequest(1, 2))
+        await rate(storage, users[5], movie, 1, "new", at=after(1))
+        await rate(storage, users[4], movie, 2, "changed", at=after(2))
+        async with storage.autocommit() as uow:
+            await uow.ratings.remove(users[3].id, movie.id)  # the very place
+        async with storage.autocommit() as uow:
+            await uow.ratings.remove(users[0].id, rated.items[1].movie.id)
+        async with storage.reading() as uow:
+            more = await uow.ratings.reviews(movie.id, PageRequest(1, 10, reviews.end))
+            assert [each.review for each in more.items] == ["user2", "user1", "user0"]
+            rest = await uow.ratings.list(users[0].id, PageRequest(1, 10, rated.end))
+            assert [each.movie for each in rated.items + rest.items] == [*reversed(others), movie]
+
+    async def test_a_film_that_is_not_there_has_no_reviews_after_a_cursor_and_one_without_has_an_empty_page(
+        self, storage: Storage
+    ) -> None:
+        (movie,) = await remember(storage, facts(1))
+        page = PageRequest(1, 10, Cursor(NOW, 1))
+        async with storage.reading() as uow:
+            assert await uow.ratings.reviews(movie.id, page) == Page((), None, page)
+            for movie_id in IMPOSSIBLE_IDS:
+                if movie_id != movie.id:
+                    with pytest.raises(MovieNotFound):
+                        await uow.ratings.reviews(movie_id, page)
+
 
 class ManyReviewsContract:
     """For those with a fixture `much_reviewed`: film 1 has reviews by `user1` and so on, the last one is the newest."""
@@ -236,6 +289,10 @@ class ManyReviewsContract:
                 (10_000, 10),
             ]
             assert first.items[0].username == f"user{MANY}"
+            assert last.end == uneven.end
+            more = await uow.ratings.reviews(1, PageRequest(1, 100, last.end))
+            assert [each.username for each in more.items] == [f"user{n}" for n in range(MANY - 10_000, 0, -1)]
+            assert more.end is None
             assert uneven.items[-1] == last.items[-1]
             for number, size in ((101, 100), (335, 30)):
                 with pytest.raises(NoSuchPage):

@@ -1,8 +1,9 @@
 """What every storage owes as a whole, and how the other contracts put people and films into one."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -14,6 +15,8 @@ from moviehub.domain.pages import Page, PageRequest
 from moviehub.domain.ratings import Opinion, Score
 from moviehub.domain.sessions import Session
 from moviehub.domain.users import NewUser, User
+
+T = TypeVar("T")
 
 NOW = datetime(2030, 1, 1, 12, 0, 0, 123456, tzinfo=UTC)
 IMPOSSIBLE_IDS = (0, -1, 2**31, 2**63 - 1, 2**63, 10**30)
@@ -78,6 +81,19 @@ async def sign_in(storage: Storage, user: User, *, at: datetime = NOW, seconds: 
 async def detail(storage: Storage, movie: Movie) -> MovieDetail:
     async with storage.reading() as uow:
         return await uow.movies.detail(movie.id)
+
+
+async def scrolled(ask: Callable[[PageRequest], Awaitable[Page[T]]], size: int) -> list[T]:
+    """All that is found by cursor, page after page."""
+    page = await ask(PageRequest(1, size))
+    found = [*page.items]
+    while page.end is not None:
+        assert len(page.items) == size
+        page = await ask(PageRequest(1, size, page.end))
+        assert page.total is None
+        assert page.items
+        found += page.items
+    return found
 
 
 class Broken(Exception):

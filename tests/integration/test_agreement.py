@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass, replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import asyncpg
@@ -19,7 +20,7 @@ from moviehub.application.storage import Storage, UnitOfWork
 from moviehub.domain.audit import Entry, Event
 from moviehub.domain.errors import MovieHubError
 from moviehub.domain.movies import MovieFacts, MovieFilter, MovieNotFound
-from moviehub.domain.pages import PageRequest
+from moviehub.domain.pages import Cursor, Page, PageRequest
 from moviehub.domain.ratings import Opinion
 from moviehub.domain.sessions import BadToken
 from moviehub.domain.users import NewUser
@@ -30,6 +31,14 @@ Act = Callable[[UnitOfWork, int], Awaitable[object]]  # done to the first storag
 
 ABSENT = 2**40
 KINDS = {"user_id": "User", "actor_id": "User", "movie_id": "Movie"}
+
+
+async def read_on(ask: Callable[[PageRequest], Awaitable[Page[Any]]], page: PageRequest) -> list[Page[Any]]:
+    """A page, and all that comes after it by cursor."""
+    found = [await ask(page)]
+    while found[-1].end is not None:
+        found.append(await ask(PageRequest(1, page.size, found[-1].end)))
+    return found
 
 
 class Agreement(RuleBasedStateMachine):
@@ -61,6 +70,8 @@ class Agreement(RuleBasedStateMachine):
             return  # both are gone, and the database chooses which it misses first
         if isinstance(ours, MovieHubError):
             assert (str(ours), vars(ours)) == (str(theirs), vars(theirs))
+        elif isinstance(ours, Cursor):
+            assert ours.key == theirs.key  # of what the id is depends on the list
         elif is_dataclass(ours):
             for field in fields(ours):
                 pair = getattr(ours, field.name), getattr(theirs, field.name)
@@ -233,16 +244,20 @@ class Agreement(RuleBasedStateMachine):
     @rule(wanted=filters, page=pages, left_out=numbers)
     def list_movies(self, wanted: MovieFilter, page: PageRequest, left_out: int) -> None:
         self.do(
-            lambda uow, side: uow.movies.list(replace(wanted, except_id=self.id("Movie", left_out, side)), page),
+            lambda uow, side: read_on(
+                partial(uow.movies.list, replace(wanted, except_id=self.id("Movie", left_out, side))), page
+            ),
             reading=True,
         )
 
     @rule(user=numbers, movie=numbers, page=pages)
     def look_at_lists(self, user: int, movie: int, page: PageRequest) -> None:
-        self.do(lambda uow, side: uow.favorites.list(self.id("User", user, side), page), reading=True)
-        self.do(lambda uow, side: uow.ratings.list(self.id("User", user, side), page), reading=True)
+        self.do(lambda uow, side: read_on(partial(uow.favorites.list, self.id("User", user, side)), page), reading=True)
+        self.do(lambda uow, side: read_on(partial(uow.ratings.list, self.id("User", user, side)), page), reading=True)
         self.do(lambda uow, side: uow.sessions.list(self.id("User", user, side), page, self.now), reading=True)
-        self.do(lambda uow, side: uow.ratings.reviews(self.id("Movie", movie, side), page), reading=True)
+        self.do(
+            lambda uow, side: read_on(partial(uow.ratings.reviews, self.id("Movie", movie, side)), page), reading=True
+        )
 
     @rule(search=searches, page=pages, user=st.none() | numbers, event=st.none() | events)
     def govern(self, search: str, page: PageRequest, user: int | None, event: Event | None) -> None:

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -81,6 +81,17 @@ FILTERS: tuple[dict[str, Any], ...] = (
 )
 
 
+PLACES: dict[str, tuple[object, ...]] = {
+    "popularity": (500.0, 0.001),
+    "vote_average": (5.0,),
+    "release_date": (date(1990, 1, 1),),
+    "title": ("m",),
+    "created_at": (A_DAY_AGO, IN_A_DAY),
+}
+"""Where each order is read on from: in the midst of it, and near an end."""
+SCROLLED = [{**FIRST, "after_key": at, "after_id": POPULAR} for at in (A_DAY_AGO, IN_A_DAY)]
+
+
 def filters() -> Iterator[MovieFilter]:
     """Each filter, wide and narrow, each two of them, and none."""
     yield MovieFilter()
@@ -97,7 +108,13 @@ def lists() -> Iterator[tuple[Statement, Mapping[str, Any]]]:
             for ordering in (name, f"-{name}"):
                 values = filter_values(wanted)
                 each = MovieFilter(ordering=ordering)
-                yield list_statement(frozenset(values), each.column, each.descending), {**values, **FIRST}
+                order = frozenset(values), each.column, each.descending
+                yield list_statement(*order), {**values, **FIRST}
+                for key in PLACES[name]:
+                    place = {"after_key": key, "after_id": POPULAR}
+                    yield list_statement(*order, "behind"), {**values, **FIRST, **place}
+                if name == "release_date":
+                    yield list_statement(*order, "keyless"), {**values, **FIRST, "after_id": POPULAR}
 
 
 def counts() -> Iterator[tuple[Statement, Mapping[str, Any]]]:
@@ -158,12 +175,24 @@ CONSTANTS: dict[str, Iterable[Mapping[str, Any]]] = {
     "favorites.ADD": [{**PAIR, "created_at": NOW}],
     "favorites.REMOVE": [PAIR],
     "favorites.LIST": [{"user_id": user, **page} for user in (BUSIEST, 2) for page in PAGES],
-    "ratings.SAVE": [{**PAIR, "rating": 5, "review": None, "created_at": NOW, "updated_at": NOW}],
+    "favorites.LIST_AFTER": [{"user_id": user, **place} for user in (BUSIEST, 2) for place in SCROLLED],
+    "ratings.SAVE": [
+        {
+            "user_ids": [BUSIEST] * len(films),
+            "movie_ids": films,
+            "scores": [5] * len(films),
+            "reviews": [None] * len(films),
+            "instants": [NOW] * len(films),
+        }
+        for films in ([POPULAR], HUNDRED[:20])
+    ],
     "ratings.GET": [PAIR],
     "ratings.GET_LOCKED": [PAIR],
     "ratings.REMOVE": [PAIR],
     "ratings.LIST": [{"user_id": user, **page} for user in (BUSIEST, 2) for page in PAGES],
     "ratings.LIST_REVIEWS": [{"movie_id": film, **page} for film in (POPULAR, 2) for page in PAGES],
+    "ratings.LIST_AFTER": [{"user_id": user, **place} for user in (BUSIEST, 2) for place in SCROLLED],
+    "ratings.LIST_REVIEWS_AFTER": [{"movie_id": film, **place} for film in (POPULAR, 2) for place in SCROLLED],
     "audit.ADD": [ENTRY],
     "audit.LIST": [
         {"user_id": BUSIEST, "event": event, "before": 2**63 - 1, **page}
@@ -273,6 +302,26 @@ async def test_no_statement_takes_the_longer_the_more_there_is(link: asyncpg.Con
         if found:
             bad.append((statement.name, values, found))
     assert not bad, "\n".join(map(str, bad[:20]))
+
+
+def entered(node: Mapping[str, Any]) -> Iterator[str]:
+    """Where each index is entered."""
+    yield node.get("Index Cond", "")
+    for each in node.get("Plans", []):
+        yield from entered(each)
+
+
+async def test_a_cursor_is_where_an_index_is_entered(link: asyncpg.Connection) -> None:
+    """Else all that comes before it would be read and thrown away."""
+    tried = [(one, values) for one, values in lists() if values.keys() <= {"size", "skipped", "after_key", "after_id"}]
+    tried = [(one, values) for one, values in tried if "after_id" in values]
+    for name in ("favorites.LIST_AFTER", "ratings.LIST_AFTER", "ratings.LIST_REVIEWS_AFTER"):
+        tried += [(one, values) for one in known()[name] for values in CONSTANTS[name]]
+    assert len(tried) == 14 + 2 + 12
+    for statement, values in tried:
+        there = [each for each in entered(await plan(link, statement, values)) if "ROW(" in each or "IS NULL" in each]
+        assert len(there) == 1, (statement.sql, values)
+        assert "id" in there[0]
 
 
 async def test_what_refers_to_another_table_is_found_by_an_index(link: asyncpg.Connection) -> None:

@@ -86,7 +86,8 @@ def test_the_readme_lists_every_call_of_the_router_and_no_other(operations: dict
 
 def test_every_parameter_that_the_readme_names_for_a_call_is_one(operations: dict[str, dict[str, Any]]) -> None:
     operation = operations["/api/movies/"]["get"]
-    known = {each["name"] for each in operation["parameters"] if each["in"] == "query"} - {"page", "page_size"}
+    known = {each["name"] for each in operation["parameters"] if each["in"] == "query"}
+    known -= {"page", "page_size", "cursor"}
     (named,) = re.findall(r"`/api/movies/` \| [^|]+ \|", section("Endpoints"))
 
     assert set(re.findall(r"`(\w+)`", named)) == known
@@ -190,6 +191,25 @@ def test_the_defaults_in_the_readme_are_those_of_the_settings() -> None:
     assert rows
     for name, default in rows:
         assert getattr(Settings(), name.lower()) in (default, ()), name
+
+
+def test_what_scaling_reckons_with_are_the_defaults() -> None:
+    told, settings = " ".join((ROOT / "docs/scaling.md").read_text().split()), Settings()
+    everyone = settings.rate_limit_auth_everyone
+
+    assert everyone is not None
+    assert f"is {everyone.quota * 60 // everyone.seconds:,} attempts a minute" in told
+    assert f"{settings.tmdb_rate} × {settings.cache_ttl} s" in told
+    assert f"are {settings.tmdb_rate * settings.cache_ttl:,} pages" in told
+    assert f"× {settings.database_pool_size} = 60 of 97" in told
+
+
+def test_every_step_of_growth_changes_settings_or_says_that_it_changes_none() -> None:
+    rows = re.findall(r"^\| (\d) \| .+ \| (.+) \|$", (ROOT / "docs/scaling.md").read_text(), re.MULTILINE)
+
+    assert [number for number, _ in rows] == [str(number) for number in range(1, 10)]
+    for _, changed in rows:
+        assert changed in ("none", "the same as 3") or "MOVIEHUB_" in changed or "not built" in changed
 
 
 def test_the_readme_and_the_api_carry_the_sentence_that_tmdb_asks_for() -> None:

@@ -41,6 +41,7 @@ NUMBERS = b"-1 +1 1e0 1_0 0x1 x nan NaN inf -inf Infinity %00 1%00 %20 1%0a .5 5
 TEXTS = b"%00 a%00 %0a a%0d%0aSet-Cookie:%20x=1 %1b[31m %7f %C2%85 " + b"x" * 4_000
 WRONG = {
     "page": INTEGERS,
+    "cursor": b"x 0 null W10 WyIiLG51bGwsMV0 %00 %0a === ' $1 ../x " + b"W" * 4_000,
     "page_size": INTEGERS + b" 101 1000000",
     "genre": b"1.0 1e0 x %00 " + b"9" * 4_000,
     "release_year": INTEGERS + b" 1869 2201 99999",

@@ -4,7 +4,7 @@ import asyncio
 
 from tests.api import Api, fields, film, problem
 
-ENVELOPE = {"count", "page", "page_size", "total_pages", "next", "previous", "results"}
+ENVELOPE = {"count", "page", "page_size", "total_pages", "next", "previous", "next_cursor", "results"}
 MINE = "/api/movies/favorites/my_favorites/"
 
 

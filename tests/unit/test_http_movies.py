@@ -7,7 +7,7 @@ from typing import Any
 from moviehub.domain.movies import GENRES
 from tests.api import Api, api_in_memory, fields, film, problem
 
-ENVELOPE = {"count", "page", "page_size", "total_pages", "next", "previous", "results"}
+ENVELOPE = {"count", "page", "page_size", "total_pages", "next", "previous", "next_cursor", "results"}
 MOVIE = {
     "id",
     "tmdb_id",
@@ -83,7 +83,16 @@ async def test_a_hub_without_films_has_one_empty_page(api: Api) -> None:
     answer = await api.get("/api/movies/")
     assert (answer.status_code, answer.json()) == (
         200,
-        {"count": 0, "page": 1, "page_size": 10, "total_pages": 1, "next": None, "previous": None, "results": []},
+        {
+            "count": 0,
+            "page": 1,
+            "page_size": 10,
+            "total_pages": 1,
+            "results": [],
+            "next": None,
+            "previous": None,
+            "next_cursor": None,
+        },
     )
 
 

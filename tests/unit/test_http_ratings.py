@@ -7,7 +7,7 @@ import pytest
 
 from tests.api import PASSWORD, Api, fields, film, problem
 
-ENVELOPE = {"count", "page", "page_size", "total_pages", "next", "previous", "results"}
+ENVELOPE = {"count", "page", "page_size", "total_pages", "next", "previous", "next_cursor", "results"}
 RATING = {"id", "movie", "rating", "review", "created_at", "updated_at"}
 MINE = "/api/movies/ratings/my_ratings/"
 

@@ -243,11 +243,12 @@ def _cut(shelved: Sequence[tuple[Cached[ListedPage], bool]], skipped: int, page:
     """The films of `page` out of the catalogue's pages that begin after `skipped` films; none that came before."""
     seen: set[int] = set()
     cut: list[Movie] = []
+    begin, end = page.offset, page.offset + page.size
     for number, (cached, _) in enumerate(shelved):
         for place, movie in enumerate(cached.value.movies, skipped + number * PAGE_SIZE):
-            if place >= page.offset + page.size:
+            if place >= end:
                 break
-            if movie.id not in seen and place >= page.offset:
+            if movie.id not in seen and place >= begin:
                 cut.append(movie)
             seen.add(movie.id)
     return tuple(cut)

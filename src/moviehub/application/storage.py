@@ -114,7 +114,10 @@ class Movies(Protocol):
         ...
 
     async def list(self, wanted: MovieFilter, page: PageRequest) -> Page[Movie]:
-        """The films that `wanted` matches, in its order; the total stops at 10,000, and so do the pages."""
+        """The films that `wanted` matches, in its order; the total stops at 10,000, and so do the pages by number.
+
+        It can be read on from the `end` of any page.
+        """
         ...
 
     async def closest(self, wanted: MovieFilter, page: PageRequest) -> Page[Movie]:
@@ -142,7 +145,7 @@ class Favorites(Protocol):
         ...
 
     async def list(self, user_id: int, page: PageRequest) -> Page[MarkedMovie]:
-        """The person's favourites with their marks, newest first."""
+        """The person's favourites with their marks, newest first. It can be read on from the `end` of any page."""
         ...
 
 
@@ -165,13 +168,16 @@ class Ratings(Protocol):
         ...
 
     async def list(self, user_id: int, page: PageRequest) -> Page[MarkedMovie]:
-        """The films a person rated with their marks, newest change first."""
+        """The films a person rated with their marks, newest change first.
+
+        It can be read on from the `end` of any page.
+        """
         ...
 
     async def reviews(self, movie_id: int, page: PageRequest) -> Page[Review]:
         """Everybody's reviews of a film, newest change first; MovieNotFound.
 
-        The total stops at 10,000, and so do the pages.
+        The total stops at 10,000, and so do the pages by number. It can be read on from the `end` of any page.
         """
         ...
 

@@ -231,14 +231,15 @@ class MovieFilter:
 
     def sorted(self, movies: Iterable[Movie]) -> list[Movie]:
         """`movies` in this order."""
-        dated = [(self._key(movie), movie.id, movie) for movie in movies]
+        dated = [(self.key(movie), movie.id, movie) for movie in movies]
         known = sorted((row for row in dated if row[0] is not None), key=lambda row: row[:2], reverse=self.descending)
         unknown = sorted((row for row in dated if row[0] is None), key=lambda row: row[1], reverse=self.descending)
         return [row[2] for row in known + unknown]
 
-    def _key(self, movie: Movie) -> Any:
+    def key(self, movie: Movie) -> Any:
+        """What the film is ordered by."""
         if self.column == "title":
-            return movie.facts.title_key.encode()  # byte order, as the database's "C" collation has it
+            return movie.facts.title_key  # by code points, which is the byte order of the database's "C" collation
         if self.column == "created_at":
             return movie.created_at
         return getattr(movie.facts, self.column)

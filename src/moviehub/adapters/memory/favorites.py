@@ -2,11 +2,11 @@
 
 from datetime import datetime
 
-from moviehub.adapters.memory.tables import Ids, Tables, page_of
+from moviehub.adapters.memory.tables import Ids, Tables, scrolled
 from moviehub.application.storage import Favorites
 from moviehub.domain.favorites import Favorite, FavoriteNotFound
 from moviehub.domain.movies import MarkedMovie, MovieNotFound
-from moviehub.domain.pages import Page, PageRequest
+from moviehub.domain.pages import Cursor, Page, PageRequest
 from moviehub.domain.sessions import BadToken
 
 
@@ -38,4 +38,5 @@ class MemoryFavorites(Favorites):
     async def list(self, user_id: int, page: PageRequest) -> Page[MarkedMovie]:
         mine = [each for each in self._tables.favorites.values() if each.user_id == user_id]
         mine.sort(key=lambda each: (each.created_at, each.id), reverse=True)
-        return page_of(mine, page).map(lambda each: self._tables.marked(user_id, each.movie_id))
+        found = scrolled(mine, page, lambda each: Cursor(each.created_at, each.id))
+        return found.map(lambda each: self._tables.marked(user_id, each.movie_id))

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from moviehub.adapters.memory.tables import Ids, Tables, page_of, refuse_beyond, refuse_unstorable
+from moviehub.adapters.memory.tables import Ids, Tables, page_of, refuse_beyond, refuse_unstorable, scrolled
 from moviehub.application.storage import Movies
 from moviehub.domain.movies import Mark, Movie, MovieDetail, MovieFacts, MovieFilter, MovieNotFound
-from moviehub.domain.pages import MOST_COUNTED, Page, PageRequest
+from moviehub.domain.pages import MOST_COUNTED, Cursor, Page, PageRequest
 from moviehub.domain.ratings import Score
 from moviehub.domain.text import is_like, likeness
 
@@ -74,7 +74,13 @@ class MemoryMovies(Movies):
 
     async def list(self, wanted: MovieFilter, page: PageRequest) -> Page[Movie]:
         found = wanted.sorted(movie for movie in self._tables.movies.values() if wanted.matches(movie))
-        return page_of(found, page, most=MOST_COUNTED)
+        return scrolled(
+            found,
+            page,
+            lambda movie: Cursor(wanted.key(movie), movie.id),
+            most=MOST_COUNTED,
+            descending=wanted.descending,
+        )
 
     async def closest(self, wanted: MovieFilter, page: PageRequest) -> Page[Movie]:
         page.refuse_past(MOST_COUNTED)

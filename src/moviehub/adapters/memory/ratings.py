@@ -4,10 +4,10 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 
-from moviehub.adapters.memory.tables import Ids, Tables, page_of
+from moviehub.adapters.memory.tables import Ids, Tables, scrolled
 from moviehub.application.storage import Ratings
 from moviehub.domain.movies import MarkedMovie, MovieNotFound
-from moviehub.domain.pages import MOST_COUNTED, Page, PageRequest
+from moviehub.domain.pages import MOST_COUNTED, Cursor, Page, PageRequest
 from moviehub.domain.ratings import Opinion, Rating, RatingNotFound, Review
 from moviehub.domain.sessions import BadToken
 
@@ -50,18 +50,26 @@ class MemoryRatings(Ratings):
 
     async def list(self, user_id: int, page: PageRequest) -> Page[MarkedMovie]:
         mine = _latest_first(each for each in self._tables.ratings.values() if each.user_id == user_id)
-        return page_of(mine, page).map(lambda each: self._tables.marked(user_id, each.movie_id))
+        return scrolled(mine, page, _place).map(lambda each: self._tables.marked(user_id, each.movie_id))
 
     async def reviews(self, movie_id: int, page: PageRequest) -> Page[Review]:
         if movie_id not in self._tables.movies:
             raise MovieNotFound()
-        of_film = _latest_first(each for each in self._tables.ratings.values() if each.movie_id == movie_id)
-        reviews = [
-            Review(self._tables.users[each.user_id].username, each.opinion.score, text, each.updated_at)
-            for each in of_film
-            if (text := each.opinion.review) is not None
-        ]
-        return page_of(reviews, page, most=MOST_COUNTED)
+        reviewed = _latest_first(
+            each
+            for each in self._tables.ratings.values()
+            if each.movie_id == movie_id and each.opinion.review is not None
+        )
+        return scrolled(reviewed, page, _place, most=MOST_COUNTED).map(self._review)
+
+    def _review(self, rating: Rating) -> Review:
+        opinion = rating.opinion
+        username = self._tables.users[rating.user_id].username
+        return Review(username, opinion.score, opinion.review or "", rating.updated_at)
+
+
+def _place(rating: Rating) -> Cursor:
+    return Cursor(rating.updated_at, rating.id)
 
 
 def _latest_first(ratings: Iterable[Rating]) -> list[Rating]:

@@ -1,6 +1,6 @@
 """What the memory storage keeps: a dict for each table, copied whole for a transaction."""
 
-from collections.abc import Iterable, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, MutableMapping, Sequence
 from dataclasses import dataclass, field, fields
 from itertools import count
 from types import MappingProxyType
@@ -10,7 +10,7 @@ from moviehub.domain.audit import Recorded
 from moviehub.domain.errors import Invalid
 from moviehub.domain.favorites import Favorite
 from moviehub.domain.movies import Mark, MarkedMovie, Movie
-from moviehub.domain.pages import Page, PageRequest
+from moviehub.domain.pages import Cursor, Page, PageRequest
 from moviehub.domain.ratings import Rating
 from moviehub.domain.sessions import Session
 from moviehub.domain.users import User
@@ -60,6 +60,30 @@ def page_of(items: Sequence[T], page: PageRequest, *, most: int | None = None) -
     """The page of these items, as if there were at most `most`."""
     counted = items[:most]
     return Page(tuple(counted[page.offset : page.offset + page.size]), len(counted), page)
+
+
+def scrolled(
+    items: Sequence[T],
+    page: PageRequest,
+    place: Callable[[T], Cursor],
+    *,
+    most: int | None = None,
+    descending: bool = True,
+) -> Page[T]:
+    """The page of these items, which can be read on from any `place`; numbered pages end as if there were `most`."""
+    if page.after is not None:
+        rest = [each for each in items if _follows(place(each), page.after, descending=descending)]
+        return Page.cut(rest, page.size, None, page, place)
+    total = len(items[:most])
+    size = max(0, min(page.size, total - page.offset))
+    return Page.cut(items[page.offset : page.offset + size + 1], size, total, page, place)
+
+
+def _follows(one: Cursor, other: Cursor, *, descending: bool) -> bool:
+    if (one.key is None) != (other.key is None):
+        return one.key is None
+    here, there = ((each.id,) if each.key is None else (each.key, each.id) for each in (one, other))
+    return here < there if descending else here > there
 
 
 def refuse_unstorable(*texts: str | None) -> None:

@@ -1,20 +1,33 @@
 """Favourites in Postgres."""
 
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import and_, delete, func, select
+from sqlalchemy import Select, Subquery, and_, delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from moviehub.adapters.postgres.rows import marked_of
-from moviehub.adapters.postgres.statements import Runs, Statement, an_id, cut, possible, skipped
+from moviehub.adapters.postgres.statements import Row, Runs, Statement, an_id, behind, cut, possible, window
 from moviehub.adapters.postgres.tables import favorites, labelled, movies, parameters, ratings
 from moviehub.application.storage import Favorites
 from moviehub.domain.favorites import FavoriteNotFound
 from moviehub.domain.movies import MarkedMovie
-from moviehub.domain.pages import Page, PageRequest
+from moviehub.domain.pages import Cursor, Page, PageRequest
 
 _OF_USER = favorites.c.user_id == an_id("user_id")
-_page = cut(favorites, _OF_USER, favorites.c.created_at.desc(), favorites.c.id.desc())
+_AFTER = and_(_OF_USER, behind(favorites.c.created_at, favorites.c.id))
+_ORDER = (favorites.c.created_at.desc(), favorites.c.id.desc())
+
+
+def _listed(page: Subquery) -> Select[*tuple[Any, ...]]:
+    return (
+        select(*labelled(page, favorites), *labelled(movies), *labelled(ratings))
+        .select_from(page)
+        .join(movies, movies.c.id == page.c.movie_id)
+        .outerjoin(ratings, and_(ratings.c.user_id == page.c.user_id, ratings.c.movie_id == page.c.movie_id))
+        .order_by(page.c.created_at.desc(), page.c.id.desc())
+    )
+
 
 ADD = Statement(
     insert(favorites).values(parameters(favorites)).on_conflict_do_nothing().returning(favorites.c.id.label("id"))
@@ -23,17 +36,11 @@ REMOVE = Statement(
     delete(favorites).where(_OF_USER, favorites.c.movie_id == an_id("movie_id")).returning(favorites.c.id.label("id"))
 )
 LIST = Statement(
-    select(
-        *labelled(_page, favorites),
-        *labelled(movies),
-        *labelled(ratings),
-        select(func.count()).select_from(favorites).where(_OF_USER).scalar_subquery().label("total"),
+    _listed(cut(favorites, _OF_USER, *_ORDER)).add_columns(
+        select(func.count()).select_from(favorites).where(_OF_USER).scalar_subquery().label("total")
     )
-    .select_from(_page)
-    .join(movies, movies.c.id == _page.c.movie_id)
-    .outerjoin(ratings, and_(ratings.c.user_id == _page.c.user_id, ratings.c.movie_id == _page.c.movie_id))
-    .order_by(_page.c.created_at.desc(), _page.c.id.desc())
 )
+LIST_AFTER = Statement(_listed(cut(favorites, _AFTER, *_ORDER)))
 
 
 class PostgresFavorites(Favorites):
@@ -51,7 +58,12 @@ class PostgresFavorites(Favorites):
             raise FavoriteNotFound()
 
     async def list(self, user_id: int, page: PageRequest) -> Page[MarkedMovie]:
-        values = {"user_id": possible(user_id), "size": page.size, "skipped": skipped(page)}
-        rows = await self._run.rows(LIST, **values)
+        statement = LIST if page.after is None else LIST_AFTER
+        rows = await self._run.rows(statement, user_id=possible(user_id), **window(page))
         # No row on a later page means that it is past the end, wherever that is.
-        return Page(tuple(map(marked_of, rows)), rows[0]["total"] if rows else 0, page)
+        total = None if page.after else rows[0]["total"] if rows else 0
+        return Page.cut(rows, page.size, total, page, _place).map(marked_of)
+
+
+def _place(row: Row) -> Cursor:
+    return Cursor(row["favorites_created_at"], row["favorites_id"])

@@ -19,15 +19,16 @@ from moviehub.adapters.postgres.movies_sql import (
     closest_statement,
     count_statement,
     filter_values,
+    key_column,
     list_statement,
     remember_values,
 )
 from moviehub.adapters.postgres.rows import mark_of, movie_of
-from moviehub.adapters.postgres.statements import Row, Runs, first, possible
+from moviehub.adapters.postgres.statements import MOST_BIGINT, Row, Runs, first, place_values, possible
 from moviehub.application.batch import Batch, Turns
 from moviehub.application.storage import Movies
 from moviehub.domain.movies import Mark, Movie, MovieDetail, MovieFacts, MovieFilter, MovieNotFound
-from moviehub.domain.pages import MOST_COUNTED, Page, PageRequest
+from moviehub.domain.pages import MOST_COUNTED, Cursor, Page, PageRequest
 from moviehub.domain.ratings import Score
 from moviehub.domain.text import telling_words
 
@@ -127,14 +128,36 @@ class PostgresMovies(Movies):
         return await (self._turns.find((wanted, page)) if self._turns else self._list(wanted, page))
 
     async def _list(self, wanted: MovieFilter, page: PageRequest) -> Page[Movie]:
+        key = f"movies_{key_column(wanted.column).name}"
+
+        def place(row: Row) -> Cursor:
+            return Cursor(row[key], row["movies_id"])
+
+        if page.after is not None:
+            rows = await self._after(wanted, page.after, page.size + 1)
+            return Page.cut(rows, page.size, None, page, place).map(movie_of)
         values = filter_values(wanted)
         statement = list_statement(frozenset(values), wanted.column, wanted.descending)
         size = min(page.size, MOST_COUNTED - page.offset)
-        rows = await self._run.rows(statement, **values, size=size, skipped=page.offset)
-        end = page.offset + len(rows)
-        # A page that is not full tells by itself how many there are, or that it is past the end.
-        total = end if 0 < len(rows) < size else await self._count(values, at_least=end) if rows else 0
-        return Page(tuple(map(movie_of, rows)), total, page)
+        rows = await self._run.rows(statement, **values, size=size + 1, skipped=page.offset)
+        end = page.offset + min(len(rows), size)
+        # A page that no film follows tells by itself how many there are, or that it is past the end.
+        total = end if 0 < len(rows) <= size else await self._count(values, at_least=end) if rows else 0
+        return Page.cut(rows, size, total, page, place).map(movie_of)
+
+    async def _after(self, wanted: MovieFilter, place: Cursor, size: int) -> Sequence[Row]:
+        """So many films behind this place: those with a key, and then those without, each by an index."""
+        values = filter_values(wanted)
+        rows: list[Row] = []
+        order = frozenset(values), wanted.column, wanted.descending
+        if place.key is not None:
+            behind = list_statement(*order, "behind")
+            rows += await self._run.rows(behind, **values, **place_values(place), size=size, skipped=0)
+            place = Cursor(None, MOST_BIGINT if wanted.descending else 0)
+        if len(rows) < size and wanted.column == "release_date":
+            keyless = list_statement(*order, "keyless")
+            rows += await self._run.rows(keyless, **values, after_id=place.id, size=size - len(rows), skipped=0)
+        return rows
 
     async def closest(self, wanted: MovieFilter, page: PageRequest) -> Page[Movie]:
         page.refuse_past(MOST_COUNTED)

@@ -3,9 +3,10 @@
 from collections.abc import Iterable, Mapping
 from datetime import date, datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import (
+    Column,
     ColumnElement,
     Date,
     Double,
@@ -30,6 +31,7 @@ from moviehub.adapters.postgres.statements import (
     a_text,
     an_id,
     an_instant,
+    behind,
     containing,
     ids,
     possible,
@@ -121,18 +123,32 @@ def filter_values(wanted: MovieFilter) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
+def key_column(column: str) -> Column[Any]:
+    """What holds the key of this order."""
+    return movies.c.title_key if column == "title" else movies.c[column]
+
+
+Part = Literal["all", "behind", "keyless"]
+"""Of which part of a list to tell: all of it, what has a key and comes after a place, what has none and does."""
+
+
 @lru_cache(maxsize=512)
-def list_statement(narrowed_by: frozenset[str], column: str, descending: bool) -> Statement:
+def list_statement(narrowed_by: frozenset[str], column: str, descending: bool, part: Part = "all") -> Statement:
     """A page of the films that meet these conditions, in this order.
 
     Skipping is done on the index alone; only the films of the page itself are read.
     """
-    key = movies.c.title_key if column == "title" else movies.c[column]
+    key = key_column(column)
     last = movies.c.id.desc() if descending else movies.c.id.asc()
     order = [key.desc() if descending else key.asc(), last]
     if column == "release_date":
         order[0] = order[0].nulls_last()
     conditions = [condition for name, condition in _CONDITIONS.items() if name in narrowed_by]
+    if part == "behind":
+        conditions.append(behind(key, movies.c.id, descending=descending))
+    elif part == "keyless":
+        after = an_id("after_id")
+        conditions += [key.is_(None), movies.c.id < after if descending else movies.c.id > after]
     size: Any = a_number("size")
     skipped: Any = a_number("skipped")
     if not conditions:

@@ -58,8 +58,9 @@ _saved = (
         index_elements=[ratings.c.user_id, ratings.c.movie_id],
         set_={name: _insert.excluded[name] for name in ("rating", "review", "updated_at")},
     )
-    # A row that was there has been locked by this statement and says so in xmax; a new one has nothing there.
-    .returning(*ratings.c, literal_column("(xmax = 0)").label("created"))
+    # This statement has just taken a number, which a new row has and one that was there has not. (What is more common,
+    # to look at xmax, cannot be done where the table is partitioned.)
+    .returning(*ratings.c, (ratings.c.id == func.lastval()).label("created"))
     .cte("saved")
 )
 SAVE = Statement(
@@ -77,7 +78,7 @@ _AFTER = behind(ratings.c.updated_at, ratings.c.id)
 _ORDER = (ratings.c.updated_at.desc(), ratings.c.id.desc())
 
 
-def _listed(page: Subquery) -> Select[Any]:
+def _listed(page: Subquery) -> Select[*tuple[Any, ...]]:
     return (
         select(*labelled(page, ratings), *labelled(movies), *labelled(favorites))
         .select_from(page)
@@ -97,7 +98,7 @@ _REVIEWS = and_(ratings.c.movie_id == an_id("movie_id"), ratings.c.review.is_not
 _reviewed = select(func.coalesce(func.sum(scores.c.reviews_count), 0)).where(scores.c.movie_id == an_id("movie_id"))
 
 
-def _reviewed_by(page: Subquery) -> Select[Any]:
+def _reviewed_by(page: Subquery) -> Select[*tuple[Any, ...]]:
     # A film without a review on this page gives one row without a name, an unknown one gives none.
     return (
         select(users.c.username, *labelled(page, ratings))

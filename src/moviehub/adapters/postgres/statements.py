@@ -19,11 +19,12 @@ from sqlalchemy import (
     func,
     literal_column,
     select,
+    tuple_,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, asyncpg
 
 from moviehub.adapters.postgres.tables import labelled
-from moviehub.domain.pages import MOST_COUNTED, PageRequest
+from moviehub.domain.pages import MOST_COUNTED, Cursor, PageRequest
 
 Row = Mapping[str, Any]
 """What a statement returns, by column."""
@@ -154,6 +155,23 @@ def cut(table: Table, condition: ColumnElement[bool], *order: ColumnElement[Any]
     """
     wanted = select(table.c.id).where(condition).order_by(*order).limit(a_number("size")).offset(a_number("skipped"))
     return select(table).where(table.c.id == func.any(func.array(wanted.scalar_subquery()))).subquery("page")
+
+
+def behind(key: ColumnElement[Any], number: ColumnElement[int], *, descending: bool = True) -> ColumnElement[bool]:
+    """What comes after the place `after_key`, `after_id` in the order of these two columns."""
+    here, there = tuple_(key, number), tuple_(bindparam("after_key", type_=key.type), an_id("after_id"))
+    return here < there if descending else here > there
+
+
+def window(page: PageRequest) -> dict[str, Any]:
+    """The parameters of a page: a place to start at, and its size with one row more, which tells that more follow."""
+    values = {"size": page.size + 1, "skipped": skipped(page)}
+    return values if page.after is None else {**values, **place_values(page.after)}
+
+
+def place_values(place: Cursor) -> dict[str, Any]:
+    """The parameters of `behind`."""
+    return {"after_key": place.key, "after_id": place.id}
 
 
 def containing(text: str) -> str:

@@ -8,9 +8,10 @@ from moviehub.application.favorites import AddFavorite, ListFavorites, RemoveFav
 from moviehub.domain.movies import MarkedMovie
 from moviehub.entrypoints.http.auth import SignedInRequest
 from moviehub.entrypoints.http.calls import Instant, MessageOut, answer, call, nothing
+from moviehub.entrypoints.http.cursors import Whole
 from moviehub.entrypoints.http.inputs import Query, path_id
 from moviehub.entrypoints.http.movies import MovieOut, movie_out, own_headers
-from moviehub.entrypoints.http.pages import PAGE_RULES, PageIn, PageOut, envelope
+from moviehub.entrypoints.http.pages import PAGE_RULES, ScrollIn, ScrollOut, scroll_envelope
 
 
 class FavoriteOut(msgspec.Struct):
@@ -28,7 +29,7 @@ def favorite_out(marked: MarkedMovie) -> FavoriteOut:
     return FavoriteOut(favorite.id, movie_out(marked), favorite.created_at)
 
 
-PAGE = Query(PageIn, PAGE_RULES)
+PAGE = Query(ScrollIn, PAGE_RULES)
 
 
 class FavoritesController(Controller):
@@ -55,13 +56,14 @@ class FavoritesController(Controller):
         await remove_favorite(user_id=request.user.user.id, movie_id=path_id(request, "movie_id"))
         return nothing()
 
-    @get("/favorites/my_favorites", opt=call(query=PAGE, answers={200: PageOut[FavoriteOut]}, refusals=(404,)))
+    @get("/favorites/my_favorites", opt=call(query=PAGE, answers={200: ScrollOut[FavoriteOut]}, refusals=(404,)))
     async def list_mine(
         self, request: SignedInRequest, list_favorites: NamedDependency[ListFavorites]
     ) -> Response[bytes]:
         """List the caller's favourites, newest first."""
-        wanted = PAGE.read(request).request_of(request)
-        page = await list_favorites(user_id=request.user.user.id, page=wanted)
+        user_id, wanted = request.user.user.id, PAGE.read(request)
+        whole = Whole(("favorites", user_id))
+        page = await list_favorites(user_id=user_id, page=wanted.request_of(request, whole.place(wanted.cursor)))
         results = [favorite_out(marked) for marked in page.items]
-        body = PageOut(**envelope(request, page), results=results)  # type: ignore[arg-type]
+        body = ScrollOut(**scroll_envelope(request, page, whole), results=results)  # type: ignore[arg-type]
         return answer(body, headers=own_headers(request))

@@ -1,8 +1,9 @@
 """Lists that the catalogue keeps, over HTTP: trending, popular, top-rated, search and recommendations."""
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
+import msgspec
 from litestar import Controller, Response, get
 from litestar.di import NamedDependency
 from msgspec import Meta
@@ -10,12 +11,17 @@ from msgspec import Meta
 from moviehub.application.listings import DiscoverMovies, RecommendMovies, SearchMovies
 from moviehub.application.movies import ListGenres
 from moviehub.domain.listings import Found, Listing, Popular, Provenance, TopRated, Trending, normalized_query
+from moviehub.domain.movies import MarkedMovie, Movie
 from moviehub.entrypoints.http.auth import PublicRequest, viewer_id
 from moviehub.entrypoints.http.calls import answer, call
 from moviehub.entrypoints.http.exchange import exchange_of
 from moviehub.entrypoints.http.inputs import WORDS, Query, path_id
 from moviehub.entrypoints.http.movies import RULES, FilterIn, GenreOut, MovieOut, cache_headers, clock_of, movie_out
 from moviehub.entrypoints.http.pages import PAGE_RULES, PageIn, PageOut, envelope
+
+MOST_ENCODED = 2_000
+_strangers: dict[int, tuple[Movie, msgspec.Raw]] = {}
+"""By the identity of a film that a stranger would see: its JSON."""
 
 
 class ListedMoviesOut(PageOut[MovieOut], kw_only=True):
@@ -115,13 +121,25 @@ async def _discovered(
 
 
 def _found(request: PublicRequest, found: Found) -> Response[bytes]:
-    results = [movie_out(marked) for marked in found.page.items]
+    results: Any = [_film(marked) for marked in found.page.items]
     body = ListedMoviesOut(
         **envelope(request, found.page),  # type: ignore[arg-type]
         results=results,
         source=found.provenance.source,
     )
     return answer(body, headers=_told(request, found.provenance))
+
+
+def _film(marked: MarkedMovie) -> MovieOut | msgspec.Raw:
+    """A film as JSON: as a stranger sees it, it is encoded once as long as the catalogue's page is at hand."""
+    if marked.mark.favorite is not None or marked.mark.rating is not None:
+        return movie_out(marked)
+    movie, known = marked.movie, _strangers.get(id(marked.movie))
+    if known is None or known[0] is not movie:
+        while len(_strangers) >= MOST_ENCODED:
+            del _strangers[next(iter(_strangers))]
+        known = _strangers[id(movie)] = movie, msgspec.Raw(msgspec.json.encode(movie_out(marked)))
+    return known[1]
 
 
 def _told(request: PublicRequest, provenance: Provenance) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """Films over HTTP: lists from the catalogue, the hub's own list, details, recommendations and genres."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from datetime import date
 from functools import lru_cache
 from typing import Annotated, Any, Literal
@@ -22,9 +23,10 @@ from moviehub.domain import movies as domain
 from moviehub.domain.movies import MarkedMovie, MovieFilter
 from moviehub.entrypoints.http.auth import PublicRequest, viewer_id
 from moviehub.entrypoints.http.calls import Instant, answer, call
+from moviehub.entrypoints.http.cursors import CursorText, Moment, Whole
 from moviehub.entrypoints.http.exchange import exchange_of
 from moviehub.entrypoints.http.inputs import LINE, AnyRequest, Query, path_id
-from moviehub.entrypoints.http.pages import PAGE_RULES, PageIn, PageOut, envelope
+from moviehub.entrypoints.http.pages import PAGE_RULES, PageIn, ScrollOut, scroll_envelope
 
 IMAGES = "https://image.tmdb.org/t/p/"
 
@@ -166,6 +168,24 @@ class ListIn(FilterIn, frozen=True):
     """Which of the hub's own films; `search` is sought in the title."""
 
     search: Annotated[str, Meta(extra_json_schema={"maxLength": 200, "pattern": LINE})] = ""
+    cursor: CursorText | None = None
+
+
+_KEYS: Mapping[str, Any] = {
+    "popularity": float,
+    "vote_average": float,
+    "release_date": date | None,
+    "title": str,
+    "created_at": Moment,
+}
+"""The type of what each order goes by."""
+
+
+@lru_cache(1024)
+def _whole(wanted: MovieFilter) -> Whole:
+    # What narrows nothing is left out, so that a filter that is new in a later version does not end older cursors.
+    narrowed = [(each.name, told) for each in fields(wanted) if (told := getattr(wanted, each.name)) != each.default]
+    return Whole(("movies", wanted.ordering, *narrowed), _KEYS[wanted.column])
 
 
 RULES = {**PAGE_RULES, **domain.RULES, "language": domain.check_language}
@@ -178,16 +198,18 @@ class MoviesController(Controller):
     path = "/api/movies"
     tags = ["Movies"]
 
-    @get("/", opt=call(auth="optional", query=LIST, answers={200: PageOut[MovieOut]}, refusals=(404,)))
+    @get("/", opt=call(auth="optional", query=LIST, answers={200: ScrollOut[MovieOut]}, refusals=(404,)))
     async def list_own(self, request: PublicRequest, list_movies: NamedDependency[ListMovies]) -> Response[bytes]:
         """List the films that this hub knows."""
         wanted = LIST.read(request)
-        page = await list_movies(
-            wanted=wanted.filter(wanted.search), page=wanted.request_of(request), user_id=viewer_id(request)
-        )
+        narrowed = wanted.filter(wanted.search)
+        whole = _whole(narrowed)
+        place = wanted.request_of(request, whole.place(wanted.cursor))
+        page = await list_movies(wanted=narrowed, page=place, user_id=viewer_id(request))
         results = [movie_out(marked) for marked in page.items]
         exchange_of(request.scope).topics = (MOVIES,)
-        return answer(PageOut(**envelope(request, page), results=results), headers=own_headers(request))  # type: ignore[arg-type]
+        body = ScrollOut(**scroll_envelope(request, page, whole), results=results)  # type: ignore[arg-type]
+        return answer(body, headers=own_headers(request))
 
     @get("/{movie_id:str}", opt=call(auth="optional", answers={200: MovieDetailOut}, refusals=(404,)))
     async def detail(self, request: PublicRequest, get_movie: NamedDependency[GetMovie]) -> Response[bytes]:

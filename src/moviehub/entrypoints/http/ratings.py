@@ -14,9 +14,10 @@ from moviehub.domain.movies import MarkedMovie
 from moviehub.domain.ratings import LONGEST_REVIEW, RULES
 from moviehub.entrypoints.http.auth import PublicRequest, SignedInRequest
 from moviehub.entrypoints.http.calls import Instant, answer, call, nothing
+from moviehub.entrypoints.http.cursors import Whole
 from moviehub.entrypoints.http.inputs import LINES, Body, Query, path_id
 from moviehub.entrypoints.http.movies import MovieOut, movie_out, own_headers
-from moviehub.entrypoints.http.pages import PAGE_RULES, PageIn, PageOut, envelope
+from moviehub.entrypoints.http.pages import PAGE_RULES, ScrollIn, ScrollOut, scroll_envelope
 
 Score = Annotated[int, Meta(extra_json_schema={"minimum": 1, "maximum": 10})]
 ReviewText = Annotated[str, Meta(extra_json_schema={"maxLength": LONGEST_REVIEW, "pattern": LINES})]
@@ -66,7 +67,7 @@ def rating_out(marked: MarkedMovie) -> RatingOut:
 
 RATING = Body(RatingIn, RULES)
 RATING_CHANGE = Body(RatingChangeIn, RULES)
-PAGE = Query(PageIn, PAGE_RULES)
+PAGE = Query(ScrollIn, PAGE_RULES)
 
 
 class RatingsController(Controller):
@@ -103,23 +104,25 @@ class RatingsController(Controller):
         await remove_rating(user_id=request.user.user.id, movie_id=path_id(request, "movie_id"))
         return nothing()
 
-    @get("/ratings/my_ratings", opt=call(query=PAGE, answers={200: PageOut[RatingOut]}, refusals=(404,)))
+    @get("/ratings/my_ratings", opt=call(query=PAGE, answers={200: ScrollOut[RatingOut]}, refusals=(404,)))
     async def list_mine(self, request: SignedInRequest, list_ratings: NamedDependency[ListRatings]) -> Response[bytes]:
         """List the films that the caller rated, newest change first."""
-        wanted = PAGE.read(request).request_of(request)
-        page = await list_ratings(user_id=request.user.user.id, page=wanted)
+        user_id, wanted = request.user.user.id, PAGE.read(request)
+        whole = Whole(("ratings", user_id))
+        page = await list_ratings(user_id=user_id, page=wanted.request_of(request, whole.place(wanted.cursor)))
         results: Sequence[RatingOut] = [rating_out(marked) for marked in page.items]
-        body = PageOut(**envelope(request, page), results=results)  # type: ignore[arg-type]
+        body = ScrollOut(**scroll_envelope(request, page, whole), results=results)  # type: ignore[arg-type]
         return answer(body, headers=own_headers(request))
 
     @get(
         "/{movie_id:str}/reviews",
-        opt=call(auth="optional", query=PAGE, answers={200: PageOut[ReviewOut]}, refusals=(404,)),
+        opt=call(auth="optional", query=PAGE, answers={200: ScrollOut[ReviewOut]}, refusals=(404,)),
     )
     async def reviews(self, request: PublicRequest, list_reviews: NamedDependency[ListReviews]) -> Response[bytes]:
         """List everybody's reviews of a film, newest first."""
-        movie_id, wanted = path_id(request, "movie_id"), PAGE.read(request).request_of(request)
-        page = await list_reviews(movie_id=movie_id, page=wanted)
+        movie_id, wanted = path_id(request, "movie_id"), PAGE.read(request)
+        whole = Whole(("reviews", movie_id))
+        page = await list_reviews(movie_id=movie_id, page=wanted.request_of(request, whole.place(wanted.cursor)))
         results = [ReviewOut(r.username, r.score, r.review, r.updated_at) for r in page.items]
-        body = PageOut(**envelope(request, page), results=results)  # type: ignore[arg-type]
+        body = ScrollOut(**scroll_envelope(request, page, whole), results=results)  # type: ignore[arg-type]
         return answer(body, headers=own_headers(request))
