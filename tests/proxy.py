@@ -101,6 +101,8 @@ class Proxy:
 
     async def _end(self, *, reset: bool) -> None:
         """End every connection."""
+        for _ in range(5):  # one that was accepted in this very moment has a task by then, which has begun
+            await asyncio.sleep(0)
         links = dict(self._links)
         for task, writer in links.items():
             if reset:

@@ -77,6 +77,14 @@ def ends(processes: Sequence[int], within: float) -> bool:
     return all(ended)
 
 
+def _command(pid: int) -> bytes:
+    """The command line of a process; nothing of one that has just ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
 def children(pid: int) -> list[int]:
     """The processes that this one has started and that run, the oldest first."""
     found = []
@@ -112,8 +120,7 @@ class Server:
 
     def workers(self) -> list[int]:
         """The processes that serve, the oldest first; a private Postgres is none."""
-        named = {pid: Path(f"/proc/{pid}/cmdline") for pid in children(self.process.pid)}
-        return [pid for pid, line in named.items() if line.exists() and b"postgres" not in line.read_bytes()]
+        return [pid for pid in children(self.process.pid) if (line := _command(pid)) and b"postgres" not in line]
 
     def descriptors(self) -> list[int]:
         """Every process of the server, for `ends`."""

@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+import tomllib
 from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,14 @@ def test_every_sample_is_a_value_that_the_setting_takes(name: str) -> None:
 
 def test_env_example_holds_no_secret() -> None:
     assert {name: SAMPLES[name] for name in SECRETS} == dict.fromkeys(SECRETS, "")
+
+
+def test_env_example_names_variables_of_others_that_the_page_about_them_explains() -> None:
+    named = re.findall(r"^#   (\w+)$", EXAMPLE, re.MULTILINE)
+
+    assert named == ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_TRACES_SAMPLER", "SENTRY_DSN"]
+    for name in named:
+        assert name in (ROOT / "docs/tracing.md").read_text()
 
 
 def environment(service: str) -> dict[str, str]:
@@ -186,6 +195,15 @@ def test_the_worker_can_reach_tmdb_and_nobody_asks_it_whether_it_is_well() -> No
     assert int(SERVICES["worker"]["stop_grace_period"].removesuffix("s")) > 5
 
 
+def test_the_worker_tells_its_numbers_where_prometheus_asks() -> None:
+    name, *options = SERVICES["worker"]["command"]
+    given = main.commands[name].make_context(name, options).params
+    asked = yaml.safe_load((DEPLOY / "monitoring/prometheus.yml").read_text())["scrape_configs"]
+
+    assert given["host"] == "0.0.0.0"  # the network `back` is internal
+    assert [f"worker:{given['metrics_port']}"] in [job["static_configs"][0]["targets"] for job in asked]
+
+
 @pytest.mark.parametrize(
     "words", [arguments("CMD"), SERVICES["migrate"]["command"], SERVICES["worker"]["command"]], ids=" ".join
 )
@@ -210,6 +228,16 @@ def test_everything_that_the_image_installs_was_checked_against_the_lock() -> No
             assert after_download, rest
     assert after_download
     assert not [rest for instruction, rest in final if re.search(r"\b(pip|apt|apt-get|curl|wget)\b", rest)]
+
+
+def test_the_image_has_traces_and_error_reports_and_all_that_they_need_is_locked() -> None:
+    (extras,) = re.findall(r"install 'moviehub\[([\w,]+)\]'$", stages()[0][-1][1])
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    locked = set(re.findall(r"^([\w.-]+)==", (ROOT / "requirements.lock").read_text(), re.MULTILINE))
+
+    assert extras.split(",") == ["otel", "sentry"]
+    for extra in extras.split(","):
+        assert {re.split(r"[^\w.-]", each)[0] for each in project["optional-dependencies"][extra]} <= locked
 
 
 def test_the_image_runs_as_a_user_of_its_own_who_owns_nothing_in_it() -> None:
