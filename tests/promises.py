@@ -108,6 +108,9 @@ overload = _promise(
     _CROWD,
     "more than half of its best pace goes on; the rest is 503 with `Retry-After` within 50 ms; health within 100 ms",
 )
+overload_behind_nginx = _promise(
+    _CROWD, "behind nginx, whose refusals cost a worker nothing, at least 85 % of its best pace goes on"
+)
 crowd_order = _promise(_CROWD, "searches are turned away first, then other reads, and what people write last")
 
 log_in_flood = _promise(

@@ -67,7 +67,7 @@ class Round:
         self.refused = [outcome for outcome in self.outcomes if not outcome.good]
 
 
-@promises.overload
+@promises.overload_behind_nginx
 def test_a_worker_behind_nginx_goes_on_at_its_pace_when_four_times_as_much_is_asked(
     migrated_url: str, valkey_url: str, measured: Measured
 ) -> None:
@@ -92,13 +92,11 @@ def test_a_worker_behind_nginx_goes_on_at_its_pace_when_four_times_as_much_is_as
         assert {outcome.status for outcome in each.health} == {200}
         assert each.unanswered == 0
     *_, middle, best = sorted(rounds, key=lambda each: each.kept_of_cpu)
+    measured("of its best pace", f"{middle.kept:.0%}, and {middle.kept_of_cpu:.0%} for each second of CPU")
     measured(
-        "behind nginx, of its best pace", f"{middle.kept:.0%}, and {middle.kept_of_cpu:.0%} for each second of CPU"
-    )
-    measured(
-        "behind nginx, 503 within",
+        "503 within",
         f"{quantile(middle.refused, 0.5):.4f} s, 99 of 100 within {quantile(middle.refused, 0.99):.4f} s",
     )
-    # Bounds that hold while others use the machine too, who take more from one round than from another.
-    assert best.kept_of_cpu > 0.7
+    # Of three, since others who use the machine too take more from one round than from another.
+    assert best.kept_of_cpu > 0.85
     assert quantile(middle.refused, 0.5) < 0.05
