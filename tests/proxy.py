@@ -84,6 +84,9 @@ class Proxy:
         async def change() -> None:
             self._fault, self._amount = fault, amount
             if fault == "refuse" and self._listener is not None:
+                # What was accepted in this very moment would find its server closed, and never be closed itself.
+                self._loop.remove_reader(self._listener.sockets[0].fileno())
+                await _a_few_turns()
                 self._listener.close()
                 self._listener = None
             if fault in ("refuse", "reset"):
@@ -101,8 +104,7 @@ class Proxy:
 
     async def _end(self, *, reset: bool) -> None:
         """End every connection."""
-        for _ in range(5):  # one that was accepted in this very moment has a task by then, which has begun
-            await asyncio.sleep(0)
+        await _a_few_turns()
         links = dict(self._links)
         for task, writer in links.items():
             if reset:
@@ -157,6 +159,12 @@ class Proxy:
         """Return when this fault is over."""
         async with self._changed:
             await self._changed.wait_for(lambda: self._fault != fault)
+
+
+async def _a_few_turns() -> None:
+    """Let a connection that was accepted in this very moment have a task, and begin it."""
+    for _ in range(5):
+        await asyncio.sleep(0)
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:
