@@ -13,7 +13,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from moviehub.entrypoints.bootstrap import in_memory
+from moviehub.entrypoints.bootstrap import closing, in_memory
 from tests import promises
 from tests.api import api_over, memory_settings
 from tests.servers import Server, serving
@@ -65,10 +65,8 @@ class KeptByPostgres(Wire):
 @pytest.fixture
 async def wire(migrated_url: str, valkey_url: str) -> AsyncIterator[Wire]:
     container = in_memory(memory_settings(database_url=migrated_url, redis_url=valkey_url))
-    async with AsyncExitStack() as stack:
-        stack.push_async_callback(container.storage().close)
-        stack.push_async_callback(container.redis().close)
-        wire = await KeptByPostgres.over(await stack.enter_async_context(api_over(container)))
+    async with closing(container), api_over(container) as api:
+        wire = await KeptByPostgres.over(api)
         wire.database_url = migrated_url
         yield wire
 

@@ -11,7 +11,7 @@ import pytest
 from moviehub.adapters.memory.catalogue import MemoryCatalogue
 from moviehub.adapters.memory.clock import MemoryClock
 from moviehub.adapters.postgres.storage import PostgresStorage
-from moviehub.entrypoints.bootstrap import Container, running
+from moviehub.entrypoints.bootstrap import Container, closing, running
 from moviehub.entrypoints.settings import UNLIMITED, Settings
 from tests import promises
 from tests.api import PASSWORD, Api, api_over, fields, film
@@ -122,9 +122,7 @@ async def container(migrated_url: str, valkey_url: str) -> AsyncIterator[Contain
     container.catalogue.override(MemoryCatalogue())
     # Fifty who come at once are all to get a connection, however slow the machine is today.
     container.storage.override(PostgresStorage(migrated_url, wait_timeout=20, command_timeout=20))
-    async with AsyncExitStack() as stack:
-        for port in (container.storage, container.redis, container.passwords):
-            stack.push_async_callback(port().close)
+    async with closing(container):
         yield container
 
 
@@ -222,13 +220,10 @@ async def test_another_process_finds_what_this_one_kept(api: Api, container: Con
     other = Container(settings=container.settings())
     other.clock.override(container.clock())
     other.catalogue.override(MemoryCatalogue())
-    async with AsyncExitStack() as stack:
-        for port in (other.storage, other.redis, other.passwords):
-            stack.push_async_callback(port().close)
-        async with api_over(other) as there:
-            answer = await there.get("/api/movies/popular/")
-            assert (answer.json()["count"], answer.headers["cache-status"]) == (1, "moviehub; hit")
-            assert there.catalogue.calls == []
+    async with closing(other), api_over(other) as there:
+        answer = await there.get("/api/movies/popular/")
+        assert (answer.json()["count"], answer.headers["cache-status"]) == (1, "moviehub; hit")
+        assert there.catalogue.calls == []
 
 
 async def test_a_whole_visit_on_the_demo_catalogue(migrated_url: str, valkey_url: str) -> None:

@@ -21,7 +21,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from moviehub.entrypoints import tracing
-from moviehub.entrypoints.bootstrap import Container
+from moviehub.entrypoints.bootstrap import Container, closing
 from moviehub.entrypoints.http.traced import TracedEdge
 from moviehub.entrypoints.settings import UNLIMITED, Settings
 from moviehub.entrypoints.tracing import Tracing
@@ -92,14 +92,11 @@ async def hub(migrated_url: str, valkey_url: str, stand_in: StandIn) -> AsyncIte
     container = Container(
         settings=Settings(secret_key="k" * 32, tmdb_token=TOKEN, **UNLIMITED, **settings), spans=Object(traces.asked)
     )
-    try:
+    async with closing(container):
         with application(container) as edge:
             transport = httpx.ASGITransport(TracedEdge(edge, traces))  # type: ignore[arg-type]
             async with httpx.AsyncClient(transport=transport, base_url="http://hub.test") as client:
                 yield Hub(client, container, traces, spans)
-    finally:
-        for port in (container.flights(), container.catalogue(), container.storage(), container.redis()):
-            await port.close()
 
 
 async def test_a_search_is_a_tree_of_what_was_asked_of_redis_tmdb_and_postgres(hub: Hub) -> None:

@@ -50,6 +50,7 @@ class Connection(Keyspace):
         self.url = url
         self.failures = 0
         self._timeout = timeout
+        self._closed = False
         self._pinging: asyncio.Task[None] | None = None
 
     def read(self, key: str | bytes, command: Command[T], *, within: float | None = None) -> Awaitable[T]:
@@ -60,7 +61,7 @@ class Connection(Keyspace):
 
     async def ask(self, client: Redis, command: Command[T], *, within: float | None = None) -> T:
         """The answer to a command, soon or within so many seconds; or Unavailable, at once while it is skipped."""
-        if self.is_skipped:
+        if self.is_skipped or self._closed:
             raise Unavailable(AWAY)
         try:
             async with asyncio.timeout(within or self.patience):
@@ -107,7 +108,8 @@ class Connection(Keyspace):
         return await self.ask(self.reads, lambda client: client.info())
 
     async def close(self) -> None:
-        """Give the connections back."""
+        """Give the connections back, and open no more for who comes too late."""
+        self._closed = True
         if self._pinging is not None:
             self._pinging.cancel()
             await asyncio.gather(self._pinging, return_exceptions=True)

@@ -155,9 +155,8 @@ def plugged_in(settings: Settings, spans: Spans = untraced) -> Container:
 
 
 @asynccontextmanager
-async def running(settings: Settings, spans: Spans = untraced) -> AsyncIterator[Container]:
-    """A container whose adapters are closed at the end, whatever happens."""
-    container = plugged_in(settings, spans)
+async def closing(container: Container) -> AsyncIterator[Container]:
+    """The container; its adapters are closed at the end, whatever happens."""
     async with AsyncExitStack() as stack:
         for port in (
             # The last is closed first.
@@ -166,6 +165,13 @@ async def running(settings: Settings, spans: Spans = untraced) -> AsyncIterator[
         ):
             if close := getattr(port(), "close", None):
                 stack.push_async_callback(close)
+        yield container
+
+
+@asynccontextmanager
+async def running(settings: Settings, spans: Spans = untraced) -> AsyncIterator[Container]:
+    """A container whose adapters are closed at the end."""
+    async with closing(plugged_in(settings, spans)) as container:
         yield container
 
 
