@@ -2,8 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -34,17 +33,6 @@ def cpu_of(server: Server) -> float:
     """How many seconds of CPU its workers have used."""
     told = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in server.workers()]
     return sum(int(fields[11]) + int(fields[12]) for fields in told) / os.sysconf("SC_CLK_TCK")
-
-
-@contextmanager
-def beside_the_server() -> Iterator[None]:
-    """What begins here stays on another CPU than the server, if there is one."""
-    every = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {max(every)})
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, every)
 
 
 class Round:
@@ -78,7 +66,7 @@ def test_a_worker_behind_nginx_goes_on_at_its_pace_when_four_times_as_much_is_as
         stack.callback(shutil.rmtree, folder)
         with on_one_cpu():
             server = stack.enter_context(serving(**shared, TRUSTED_PROXIES="127.0.0.1"))
-        with beside_the_server():
+        with on_one_cpu(max):  # another, if there is one
             nginx = stack.enter_context(nginx_before([server.port], folder, ONE_WORKER))
         movies = [movie["id"] for movie in server.http.get("/api/movies/popular/?page_size=50").json()["results"]]
         ask = visitors(server.joined("alice")["Authorization"].removeprefix("Bearer "), movies)

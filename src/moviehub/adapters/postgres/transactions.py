@@ -1,7 +1,8 @@
 """One transaction on one connection, and which statements took long, told by name and without their values."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import structlog
@@ -27,32 +28,29 @@ class Transaction(Runs):
 
     async def rows(self, statement: Statement, **values: Any) -> Sequence[Row]:
         arguments = statement.arguments(values)
-        begun_at, failed = time.monotonic(), True
-        try:
-            with self._spans(POSTGRES, statement):
-                found: list[Row] = await self._connection.fetch(statement.sql, *arguments)
-            failed = False
-        except FAILURES as failure:
-            raise translated(failure) from failure
-        finally:
-            if (seconds := time.monotonic() - begun_at) >= self._slow:
-                tell_slow(statement, seconds, failed=failed)
+        with self._asking(statement):
+            found: list[Row] = await self._connection.fetch(statement.sql, *arguments)
         return found
 
     async def commit(self) -> None:
         """Keep what was done, or raise."""
+        with self._asking(COMMIT):
+            outcome = await self._connection.execute(COMMIT)
+        if outcome != COMMIT:  # a statement had failed, somebody caught that, and the server rolled all back
+            raise Unavailable("The transaction had failed and was not kept.")
+
+    @contextmanager
+    def _asking(self, what: Statement | str) -> Iterator[None]:
         begun_at, failed = time.monotonic(), True
         try:
-            with self._spans(POSTGRES, COMMIT):
-                outcome = await self._connection.execute(COMMIT)
+            with self._spans(POSTGRES, what):
+                yield
             failed = False
         except FAILURES as failure:
             raise translated(failure) from failure
         finally:
             if (seconds := time.monotonic() - begun_at) >= self._slow:
-                tell_slow(COMMIT, seconds, failed=failed)
-        if outcome != COMMIT:  # a statement had failed, somebody caught that, and the server rolled all back
-            raise Unavailable("The transaction had failed and was not kept.")
+                tell_slow(what, seconds, failed=failed)
 
 
 def tell_slow(statement: Statement | str, seconds: float, *, waited: float = 0.0, failed: bool) -> None:

@@ -8,7 +8,6 @@ from typing import Any
 from uuid import uuid4
 
 import redis
-import structlog
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -26,8 +25,6 @@ A cluster has the channel on all its nodes; here it is told and heard on the one
 
 PING_EVERY = 1.0
 PATIENCE = 0.5  # seconds to connect in
-
-log = structlog.get_logger()
 
 
 class RedisNews(News):
