@@ -6,7 +6,7 @@ from moviehub.application.ports import News
 
 
 async def until_heard(news: News, heard: list[str | None], count: int) -> None:
-    """Wait until so much was heard: it is on its way when `tell` returns."""
+    """Wait until the news are heard, and so much was."""
     async with asyncio.timeout(5):
         while not news.are_heard() or len(heard) < count:  # noqa: ASYNC110 - nothing else tells
             await asyncio.sleep(0.001)
@@ -25,6 +25,19 @@ class NewsContract:
         await teller.tell("another film")
         await until_heard(hearer, there, 3)
         assert here[-3:] == there == ["a film", "a person", "another film"]
+
+    async def test_what_was_told_is_there_to_be_heard_when_tell_returns(self, two: tuple[News, News]) -> None:
+        teller, hearer = two
+        heard: list[str | None] = []
+        hearer.listen(heard.append)
+        await until_heard(hearer, heard, 0)
+        del heard[:]
+        late = 0
+        for number in range(1_000):
+            await teller.tell(f"film {number}")
+            hearer.are_heard()
+            late += len(heard) <= number
+        assert late == 0
 
     async def test_many_may_tell_at_once(self, two: tuple[News, News]) -> None:
         teller, hearer = two

@@ -8,6 +8,7 @@ from typing import Any
 from uuid import uuid4
 
 import redis
+from redis.asyncio import Redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -66,7 +67,13 @@ class RedisNews(News):
 
     async def _publish(self, topics: Sequence[str]) -> Mapping[str, None]:
         message = "\n".join((self._us, *topics))
-        await self._redis.write(CHANNEL, lambda client: client.publish(CHANNEL, message))
+
+        async def publish(client: Redis) -> None:
+            await client.publish(CHANNEL, message)
+            # A server may answer who publishes before it passes the message on. The next command comes after both.
+            await client.ping()
+
+        await self._redis.read(CHANNEL, publish)  # may be done twice, for who hears it again forgets no more
         return {}
 
     def _hear(self) -> bool:
