@@ -9,10 +9,10 @@ import httpx
 
 from moviehub.domain.movies import MovieFacts
 from moviehub.entrypoints.bootstrap import Container, in_memory
+from moviehub.entrypoints.http.app import create_app
 from moviehub.entrypoints.http.edge import Edge
 from moviehub.entrypoints.settings import UNLIMITED, Settings
 from moviehub.entrypoints.use_cases import use_cases
-from tests.framework import application
 
 PASSWORD = "a long enough phrase"
 
@@ -115,10 +115,10 @@ async def api_in_memory(**chosen: Any) -> AsyncIterator[Api]:
 @asynccontextmanager
 async def api_over(container: Container) -> AsyncIterator[Api]:
     """The application over a container, driven without a server; requests may run side by side."""
-    with application(container) as app:
-        transport = httpx.ASGITransport(app, client=("127.0.0.1", 12345))  # type: ignore[arg-type]
-        async with httpx.AsyncClient(transport=transport, base_url="http://hub.test") as client:
-            yield Api(client, container, app)
+    app = create_app(container)
+    transport = httpx.ASGITransport(app, client=("127.0.0.1", 12345))  # type: ignore[arg-type]
+    async with httpx.AsyncClient(transport=transport, base_url="http://hub.test") as client:
+        yield Api(client, container, app)
 
 
 def problem(answer: httpx.Response, status: int, slug: str) -> dict[str, Any]:

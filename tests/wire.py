@@ -7,11 +7,11 @@ from typing import Any, Self
 from urllib.parse import unquote_to_bytes
 
 from moviehub.entrypoints.http.app import openapi_document
-from tests.api import PASSWORD, Api, film, memory_settings
+from tests.api import PASSWORD, Api, film
 
 Headers = list[tuple[bytes, bytes]]
 JSON = (b"content-type", b"application/json")
-DOCUMENT: dict[str, Any] = json.loads(openapi_document(memory_settings()))["paths"]
+DOCUMENT: dict[str, Any] = json.loads(openapi_document())["paths"]
 OPERATIONS = [(method.upper(), path, told) for path, item in DOCUMENT.items() for method, told in item.items()]
 GOOD: dict[str, dict[str, Any]] = {
     "/users/": {"username": "zoe", "email": "zoe@example.org", "password": PASSWORD, "bio": "x", "first_name": "x"},

@@ -22,11 +22,11 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from moviehub.entrypoints import tracing
 from moviehub.entrypoints.bootstrap import Container, closing
+from moviehub.entrypoints.http.app import create_app
 from moviehub.entrypoints.http.traced import TracedEdge
 from moviehub.entrypoints.settings import UNLIMITED, Settings
 from moviehub.entrypoints.tracing import Tracing
 from tests import promises
-from tests.framework import application
 from tests.integration import test_marked_secrets as marked
 from tests.servers import eventually, free_port, two_workers
 from tests.tmdb_answers import FIRST_ID, title
@@ -93,10 +93,9 @@ async def hub(migrated_url: str, valkey_url: str, stand_in: StandIn) -> AsyncIte
         settings=Settings(secret_key="k" * 32, tmdb_token=TOKEN, **UNLIMITED, **settings), spans=Object(traces.asked)
     )
     async with closing(container):
-        with application(container) as edge:
-            transport = httpx.ASGITransport(TracedEdge(edge, traces))  # type: ignore[arg-type]
-            async with httpx.AsyncClient(transport=transport, base_url="http://hub.test") as client:
-                yield Hub(client, container, traces, spans)
+        transport = httpx.ASGITransport(TracedEdge(create_app(container), traces))  # type: ignore[arg-type]
+        async with httpx.AsyncClient(transport=transport, base_url="http://hub.test") as client:
+            yield Hub(client, container, traces, spans)
 
 
 async def test_a_search_is_a_tree_of_what_was_asked_of_redis_tmdb_and_postgres(hub: Hub) -> None:

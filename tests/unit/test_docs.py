@@ -28,7 +28,7 @@ every_document = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path:
 @pytest.fixture(scope="module")
 def operations() -> dict[str, dict[str, Any]]:
     """What the router serves, by path and method."""
-    document = openapi_document(Settings(database_url="memory://", secret_key="k" * 32))
+    document = openapi_document()
     found: dict[str, dict[str, Any]] = msgspec.json.decode(document)["paths"]
     return found
 

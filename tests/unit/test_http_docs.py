@@ -8,11 +8,9 @@ import jsonschema_rs
 from litestar.routes import HTTPRoute
 from schemathesis.specs.openapi.definitions import OPENAPI_31
 
-from moviehub.entrypoints.bootstrap import in_memory
-from moviehub.entrypoints.http.app import create_router
-from moviehub.entrypoints.http.metrics import Metrics
+from moviehub.entrypoints.http.app import declared
 from moviehub.entrypoints.http.openapi import ATTRIBUTION
-from tests.api import PASSWORD, Api, film, memory_settings
+from tests.api import PASSWORD, Api, film
 
 PAGES = ("/", "/docs/", "/docs/reference/", "/problems/", "/problems/no-such-page/")
 KNOWN = {"movie_id": 1, "tmdb_id": 1_001, "user_id": 1, "slug": "no-such-page", "name": "start.js"}
@@ -102,8 +100,7 @@ async def test_operations_have_names_of_their_own_and_words(api: Api) -> None:
 
 async def test_every_route_and_method_is_told_and_no_other(api: Api) -> None:
     routed = set()
-    container, metrics = in_memory(memory_settings()), Metrics()
-    for route in create_router(container, metrics).routes:
+    for route in declared().routes:
         assert isinstance(route, HTTPRoute)
         path = re.sub(r":\w+}", "}", route.path)
         routed |= {(path.rstrip("/") or "/", method.lower()) for method in route.methods - {"OPTIONS"}}

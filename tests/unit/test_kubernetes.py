@@ -192,7 +192,7 @@ def test_every_pod_says_what_it_needs_and_how_much_memory_it_gets_at_most(part: 
 
 
 def test_the_api_is_asked_for_its_health_where_it_tells_it() -> None:
-    served = msgspec.json.decode(openapi_document(Settings(database_url="memory://", secret_key="k" * 32)))["paths"]
+    served = msgspec.json.decode(openapi_document())["paths"]
     probes = {name: CONTAINERS["api"][name]["httpGet"] for name in ("startupProbe", "readinessProbe", "livenessProbe")}
 
     assert {name: probe["path"] for name, probe in probes.items()} == {

@@ -50,7 +50,7 @@ def faults_of(recorder: ScenarioRecorder) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def document() -> dict[str, Any]:
-    told: dict[str, Any] = json.loads(openapi_document(memory_settings()))
+    told: dict[str, Any] = json.loads(openapi_document())
     return told
 
 

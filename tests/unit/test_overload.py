@@ -11,6 +11,7 @@ import pytest
 from dependency_injector import providers
 
 from moviehub.adapters.memory.catalogue import MemoryCatalogue
+from moviehub.adapters.memory.clock import MemoryClock
 from moviehub.adapters.memory.news import MemoryNews
 from moviehub.adapters.memory.storage import MemoryStorage
 from moviehub.application.storage import UnitOfWork
@@ -228,6 +229,7 @@ def test_a_document_made_beforehand_is_the_same_as_any(path: str) -> None:
         content_type="",
         proxies=Proxies(settings),
         settings=settings,
+        clock=MemoryClock(),
     )
     fault = Overloaded("Too much.")
     assert problems.prebuilt(fault)(exchange) == problems.document(fault, exchange)[2]

@@ -10,8 +10,7 @@ from litestar.routes import HTTPRoute
 
 from moviehub.application.sessions import Grant
 from moviehub.domain.pages import PageRequest
-from moviehub.entrypoints.http.app import create_router
-from moviehub.entrypoints.http.metrics import Metrics
+from moviehub.entrypoints.http.app import declared
 from moviehub.entrypoints.use_cases import use_cases
 from tests.api import PASSWORD, Api, film, problem
 
@@ -168,9 +167,8 @@ async def signed_calls(api: Api, *, staff_only: bool = False) -> list[tuple[str,
 
 
 async def test_the_table_knows_every_route_and_no_other(api: Api) -> None:
-    metrics = Metrics()
     routed = set()
-    for route in create_router(api.container, metrics).routes:
+    for route in declared().routes:
         assert isinstance(route, HTTPRoute)
         routed |= {(method, re.sub(r":\w+}", "}", route.path)) for method in route.methods - {"OPTIONS"}}
     assert set(ROWS) == routed

@@ -22,10 +22,10 @@ from moviehub.application.flights import Flights
 from moviehub.application.tracing import SPAN
 from moviehub.entrypoints import tracing
 from moviehub.entrypoints.bootstrap import in_memory
+from moviehub.entrypoints.http.app import create_app
 from moviehub.entrypoints.http.traced import TracedEdge
 from moviehub.entrypoints.tracing import Tracing
 from tests.api import Api, film, memory_settings
-from tests.framework import application
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 PARENT = "00f067aa0ba902b7"
@@ -70,10 +70,10 @@ def traces(spans: Spans) -> Tracing:
 @pytest.fixture
 async def api(traces: Tracing) -> AsyncIterator[Api]:
     container = in_memory(memory_settings(access_log="all"))
-    with application(container) as edge:
-        transport = httpx.ASGITransport(TracedEdge(edge, traces))  # type: ignore[arg-type]
-        async with httpx.AsyncClient(transport=transport, base_url="http://hub.test") as client:
-            yield Api(client, container, edge)
+    edge = create_app(container)
+    transport = httpx.ASGITransport(TracedEdge(edge, traces))  # type: ignore[arg-type]
+    async with httpx.AsyncClient(transport=transport, base_url="http://hub.test") as client:
+        yield Api(client, container, edge)
 
 
 def told(method: str, status: int, route: str | None = None, **more: str) -> dict[str, Any]:

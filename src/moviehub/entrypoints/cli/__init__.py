@@ -1,6 +1,5 @@
 """The `moviehub` command: serve, migrate, and what an operator needs now and then."""
 
-import secrets
 import sys
 import tempfile
 from contextlib import ExitStack
@@ -27,7 +26,6 @@ from moviehub.entrypoints.cli.running import (
     warn_of_unknown_variables,
 )
 from moviehub.entrypoints.cli.users import user
-from moviehub.entrypoints.settings import Settings
 
 if TYPE_CHECKING:
     from moviehub.entrypoints.bootstrap import Container
@@ -147,8 +145,7 @@ def openapi() -> None:
     """Print the OpenAPI 3.1 document."""
     from moviehub.entrypoints.http.app import openapi_document
 
-    settings = Settings(database_url="memory://", secret_key=secrets.token_hex(32))
-    click.echo(msgspec.json.format(openapi_document(settings)).decode())
+    click.echo(msgspec.json.format(openapi_document()).decode())
 
 
 main.add_command(user)

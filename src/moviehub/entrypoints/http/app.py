@@ -4,17 +4,15 @@ import asyncio
 import gc
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import cache
 from typing import Any
 
 import msgspec
 import structlog
 from litestar import Litestar, Router
-from litestar.datastructures import State
 from litestar.di import Provide
-from litestar.exceptions import HTTPException
 
 from moviehub.application.tracing import untraced
-from moviehub.domain.errors import MovieHubError
 from moviehub.entrypoints import logs, reports, tracing
 from moviehub.entrypoints.bootstrap import Container, running
 from moviehub.entrypoints.bootstrap.figures import figures_of
@@ -23,6 +21,7 @@ from moviehub.entrypoints.http import openapi
 from moviehub.entrypoints.http.audit import AuditController
 from moviehub.entrypoints.http.auth import BearerAuth
 from moviehub.entrypoints.http.cache import CacheController
+from moviehub.entrypoints.http.dispatch import Dispatcher
 from moviehub.entrypoints.http.docs import DocsController
 from moviehub.entrypoints.http.edge import Edge
 from moviehub.entrypoints.http.favorites import FavoritesController
@@ -32,75 +31,54 @@ from moviehub.entrypoints.http.listings import ListingsController
 from moviehub.entrypoints.http.metrics import Metrics
 from moviehub.entrypoints.http.movies import MoviesController
 from moviehub.entrypoints.http.overload import Overload
-from moviehub.entrypoints.http.problems import answer_problem
 from moviehub.entrypoints.http.public_pages import PublicPages
 from moviehub.entrypoints.http.ratings import RatingsController
 from moviehub.entrypoints.http.sessions import SessionsController, TokensController
 from moviehub.entrypoints.http.traced import TracedEdge
 from moviehub.entrypoints.http.users import GovernedUsersController, UsersController
 from moviehub.entrypoints.settings import Settings
-from moviehub.entrypoints.use_cases import use_cases
+from moviehub.entrypoints.use_cases import USE_CASES, use_cases
 
 log = structlog.get_logger()
 
 
-def _given(value: Any) -> Provide:
-    def provide() -> Any:  # a plain closure: Litestar cannot read an injector provider's signature
-        return value
+HANDLERS = (
+    UsersController,
+    GovernedUsersController,
+    TokensController,
+    SessionsController,
+    ListingsController,
+    MoviesController,
+    FavoritesController,
+    RatingsController,
+    AuditController,
+    CacheController,
+    DocsController,
+    HealthController,
+)
 
-    return Provide(provide, sync_to_thread=False)
+
+@cache
+def declared() -> Litestar:
+    """Every handler, checked by the framework: once, for it takes longer than all the rest of a start."""
+    names = *USE_CASES, "checks", "metrics", "document"
+    # That there is a thing of this name is all that the framework must know.
+    given = {name: Provide(lambda: None, sync_to_thread=False) for name in names}
+    router = Router("/", route_handlers=HANDLERS)  # which lets two controllers share a path
+    return Litestar([router], dependencies=given, openapi_config=None, logging_config=None)
 
 
-def _gate(container: Container) -> Gate:
-    return Gate(container.limiter(), container.limits())
-
-
-def create_router(container: Container, metrics: Metrics) -> Litestar:
-    """The Litestar application over a container, without the edge around it."""
-    cases = use_cases(container)
-    api = Router(
-        "/",
-        route_handlers=[
-            UsersController,
-            GovernedUsersController,
-            TokensController,
-            SessionsController,
-            ListingsController,
-            MoviesController,
-            FavoritesController,
-            RatingsController,
-            AuditController,
-            CacheController,
-        ],
-        middleware=[BearerAuth(cases["authenticate"], _gate(container))],
-    )
-    document = b""
-
-    def provide_document() -> bytes:
-        return document
-
-    app = Litestar(
-        [api, DocsController, HealthController],
-        dependencies={
-            **{name: _given(case) for name, case in cases.items()},
-            "checks": _given(checks_of(container)),
-            "metrics": _given(metrics),
-            "document": Provide(provide_document, sync_to_thread=False),
-        },
-        state=State({"clock": container.clock()}),
-        exception_handlers={MovieHubError: answer_problem, HTTPException: answer_problem, Exception: answer_problem},
-        openapi_config=None,
-        logging_config=None,
-    )
-    document = msgspec.json.encode(openapi.build(app))
-    return app
+@cache
+def openapi_document() -> bytes:
+    """The OpenAPI document, which needs no server."""
+    return msgspec.json.encode(openapi.build(declared()))
 
 
 def create_app(container: Container) -> Edge:
     """The whole ASGI application over a container that somebody else closes."""
     metrics = Metrics()
-    settings, flights = container.settings(), container.flights()
-    overload = Overload(settings.concurrency, flights)
+    settings, flights, clock, cases = container.settings(), container.flights(), container.clock(), use_cases(container)
+    gate, overload = Gate(container.limiter(), container.limits()), Overload(settings.concurrency, flights)
     metrics.figures.watch(figures_of(container))
     metrics.figures.watch(
         {
@@ -108,8 +86,10 @@ def create_app(container: Container) -> Edge:
             "moviehub_waiting_for_catalogue": lambda: flights.waiting,
         }
     )
-    pages = PublicPages(container.news(), container.clock())
-    return Edge(create_router(container, metrics), settings, metrics, _gate(container), overload, pages)
+    given = {**cases, "checks": checks_of(container), "metrics": metrics, "document": openapi_document()}
+    dispatcher = Dispatcher(declared(), BearerAuth(cases["authenticate"], gate), given)
+    pages = PublicPages(container.news(), clock)
+    return Edge(dispatcher, settings, clock, metrics, gate, overload, pages)
 
 
 class Worker:
@@ -160,8 +140,3 @@ def create() -> Worker:
     settings = Settings.read()
     logs.configure(settings)
     return Worker(settings)
-
-
-def openapi_document(settings: Settings) -> bytes:
-    """The OpenAPI document alone, without a server."""
-    return msgspec.json.encode(openapi.build(create_router(Container(settings=settings), Metrics())))

@@ -16,6 +16,10 @@ Instant = Annotated[datetime, Meta(tz=True)]
 """A moment as it is answered: RFC 3339, in UTC."""
 
 
+Auth = Literal["none", "optional", "required", "staff"]
+"""Who may call: anybody, anybody with more for who is signed in, who is signed in, or staff."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
     """One operation. `answers` gives the shape of each good status, `refusals` the statuses of its own errors.
@@ -25,7 +29,7 @@ class Call:
     """
 
     answers: Mapping[int, Any]
-    auth: Literal["none", "optional", "required", "staff"] = "required"
+    auth: Auth = "required"
     body: Body[Any] | None = None
     query: Query[Any] | None = None
     refusals: tuple[int, ...] = ()

@@ -7,13 +7,12 @@ from typing import Any
 import msgspec
 from litestar import Controller, Request, Response, get
 from litestar.di import NamedDependency
-from litestar.exceptions import NotFoundException
 
 from moviehub import __version__
 from moviehub.domain.errors import MovieHubError
-from moviehub.entrypoints.http.calls import call
+from moviehub.entrypoints.http.calls import Answer, call
 from moviehub.entrypoints.http.openapi import ATTRIBUTION
-from moviehub.entrypoints.http.problems import known_problems, status_of
+from moviehub.entrypoints.http.problems import NOTHING, NoSuchPath, known_problems, status_of
 
 _STYLE = """
 body{font:16px/1.55 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1c2430;background:#fff}
@@ -41,22 +40,19 @@ PAGE = call(auth="none", answers={200: "text/html"})
 AnyRequest = Request[Any, Any, Any]
 
 
-def page(title: str, body: str, *, policy: str = _PAGE_POLICY, head: str = f"<style>{_STYLE}</style>") -> Response[str]:
+def page(title: str, body: str, *, policy: str = _PAGE_POLICY, head: str = f"<style>{_STYLE}</style>") -> Answer:
     """An HTML page of ours."""
     html = (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
         f'<meta name="viewport" content="width=device-width,initial-scale=1">{head}</head>'
         f"<body>{body}</body></html>"
     )
-    return Response(
-        html,
-        media_type="text/html",
-        headers={"content-security-policy": policy, "cache-control": "public, max-age=60"},
-    )
+    headers = {"content-security-policy": policy, "cache-control": "public, max-age=60"}
+    return Answer(html.encode(), 200, {"content-type": "text/html; charset=utf-8", **headers})
 
 
-def _file(content: bytes, media_type: str) -> Response[bytes]:
-    return Response(content, media_type=media_type, headers={"cache-control": "public, max-age=86400"})
+def _file(content: bytes, media_type: str) -> Answer:
+    return Answer(content, 200, {"content-type": media_type, "cache-control": "public, max-age=86400"})
 
 
 class DocsController(Controller):
@@ -66,7 +62,7 @@ class DocsController(Controller):
     tags = ["Documentation"]
 
     @get("/", opt=PAGE)
-    async def front(self) -> Response[str]:
+    async def front(self) -> Response[bytes]:
         """The front page."""
         return page(
             "moviehub",
@@ -83,14 +79,10 @@ class DocsController(Controller):
     @get("/openapi.json", opt=call(auth="none", answers={200: "application/json"}))
     async def openapi(self, document: NamedDependency[bytes]) -> Response[bytes]:
         """The OpenAPI document."""
-        return Response(
-            document,
-            media_type="application/json",
-            headers={"cache-control": "public, max-age=60"},
-        )
+        return Answer(document, 200, {"content-type": "application/json", "cache-control": "public, max-age=60"})
 
     @get("/docs", opt=PAGE)
-    async def swagger(self) -> Response[str]:
+    async def swagger(self) -> Response[bytes]:
         """Swagger UI."""
         head = '<link rel="stylesheet" href="/docs/assets/swagger-ui.css">'
         head += '<script src="/docs/assets/swagger-ui-bundle.js"></script><script src="/docs/assets/start.js"></script>'
@@ -103,16 +95,16 @@ class DocsController(Controller):
         if name == "start.js":
             return _file(_SWAGGER_START.encode(), "application/javascript")
         if name not in _ASSETS:
-            raise NotFoundException()
+            raise NoSuchPath(NOTHING)
         return _file((resources.files("litestar_offline_docs") / "static" / name).read_bytes(), _ASSETS[name])
 
     @get("/docs/reference", opt=PAGE)
-    async def reference(self, document: NamedDependency[bytes]) -> Response[str]:
+    async def reference(self, document: NamedDependency[bytes]) -> Response[bytes]:
         """Every call on one page, without a script."""
         return page("moviehub API reference", _reference(msgspec.json.decode(document)))
 
     @get("/problems", opt=PAGE)
-    async def problems(self) -> Response[str]:
+    async def problems(self) -> Response[bytes]:
         """Every problem type."""
         rows = "".join(
             f'<tr><td>{status_of(error)}</td><td><a href="/problems/{slug}">{slug}</a></td>'
@@ -124,11 +116,11 @@ class DocsController(Controller):
         )
 
     @get("/problems/{slug:str}", opt=PAGE)
-    async def problem(self, request: AnyRequest) -> Response[str]:
+    async def problem(self, request: AnyRequest) -> Response[bytes]:
         """What one problem type means."""
         error = known_problems().get(request.path_params["slug"])
         if error is None:
-            raise NotFoundException()
+            raise NoSuchPath(NOTHING)
         return page(error.title, _explained(error))
 
 

@@ -7,11 +7,11 @@ import re
 import time
 from datetime import timedelta
 
-import structlog
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Send
 
 from moviehub.application.flights import CALLER
 from moviehub.application.kept import LONGEST_KEPT
+from moviehub.application.ports import Clock
 from moviehub.domain.errors import MovieHubError
 from moviehub.domain.limits import RateLimited
 from moviehub.entrypoints.http import problems
@@ -30,7 +30,6 @@ from moviehub.entrypoints.settings import Settings
 LONGEST_REMEMBERED = 200
 
 _SANE_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
-_PREFLIGHT = b"access-control-request-method"
 _SECURITY: Headers = [
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
@@ -40,8 +39,6 @@ _POLICY = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'no
 _OF_A_BODY = (b"content-type", b"content-length", b"content-encoding")
 _HSTS = (b"strict-transport-security", b"max-age=31536000; includeSubDomains")
 
-log = structlog.get_logger()
-
 
 class Edge:
     """The outermost ASGI application of a worker, around the router."""
@@ -50,6 +47,7 @@ class Edge:
         self,
         app: ASGIApp,
         settings: Settings,
+        clock: Clock,
         metrics: Metrics,
         gate: Gate,
         overload: Overload,
@@ -60,6 +58,7 @@ class Edge:
         self.gate = gate
         self.overload = overload
         self.settings = settings
+        self.clock = clock
         self.pages = pages
         self.proxies = Proxies(settings)
         self.metrics = metrics
@@ -106,6 +105,7 @@ class Edge:
             content_type=media.decode("latin-1"),
             proxies=self.proxies,
             settings=self.settings,
+            clock=self.clock,
             moment=self.pages.moment,
         )
         REQUEST.set((exchange.request_id, scope["headers"]))
@@ -171,19 +171,15 @@ class Edge:
             scope["raw_path"] = scope["path"].encode()
         if method == "HEAD":
             scope["method"] = "GET"
-        elif method == "OPTIONS" and not (self.origins and any(name == _PREFLIGHT for name, _ in scope["headers"])):
-            # To a method that nothing has, the router tells all that a path has; to OPTIONS, those of one handler.
-            scope["method"] = "ALLOW"  # type: ignore[typeddict-item]
         try:
-            if fault is None:
-                await self.app(scope, receive, answer.take)
-            if not exchange.counted and path not in UNLIMITED:
-                await self.gate.pass_stranger(exchange)  # whoever says who they are where nobody asks
-        except RateLimited as refusal:
-            fault = refusal
-        except Exception as error:
-            log.error("unexpected error", route=scope.get("path_template"), exc_info=error)
-            fault = problems.Broken("Something unexpected went wrong.")
+            try:
+                if fault is None:
+                    await self.app(scope, receive, answer.take)
+            finally:
+                if not exchange.counted and path not in UNLIMITED:
+                    await self.gate.pass_stranger(exchange)  # whoever says who they are where nobody asks
+        except Exception as raised:
+            fault = problems.fault_of(raised, exchange, scope.get("path_template"))
         if fault is not None:
             answer.problem(fault, exchange)
             if self.cors is not None:

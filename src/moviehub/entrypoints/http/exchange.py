@@ -9,6 +9,7 @@ from typing import Any
 
 from litestar.types import Scope, Send
 
+from moviehub.application.ports import Clock
 from moviehub.domain.limits import Standing
 from moviehub.entrypoints.settings import Settings
 
@@ -56,10 +57,11 @@ class Proxies:
 
 @dataclass(slots=True)
 class Exchange:
-    """One request on its way. `path` and `method` are as the client sent them; `moment` is when it came, as the kept
-    pages count; `counted` tells whether a rate limit has seen it, `standings` what came of that. `user_id` is who is
-    signed in, `topics` those whose news end the answer, `refusal` the kind of problem that it met, `cache` what of it
-    came from a cache, if it could, and `status` and `sent`, in bytes of the body, are what was answered."""
+    """One request on its way. `path` and `method` are as the client sent them; `clock` is what lives
+    are counted by; `moment` is when it came, as the kept pages count; `counted` tells whether a rate limit has seen it,
+    `standings` what came of that. `user_id` is who is signed in, `topics` those whose news end the answer, `refusal`
+    the kind of problem that it met, `cache` what of it came from a cache, if it could, and `status` and `sent`, in
+    bytes of the body, are what was answered."""
 
     scope: Scope
     path: str
@@ -70,6 +72,7 @@ class Exchange:
     content_type: str
     proxies: Proxies
     settings: Settings
+    clock: Clock
     moment: int = 0
     counted: bool = False
     standings: list[Standing] = field(default_factory=list)

@@ -16,7 +16,7 @@ from moviehub.entrypoints.http.auth import PublicRequest, viewer_id
 from moviehub.entrypoints.http.calls import answer, call
 from moviehub.entrypoints.http.exchange import exchange_of
 from moviehub.entrypoints.http.inputs import WORDS, Query, path_id
-from moviehub.entrypoints.http.movies import RULES, FilterIn, GenreOut, MovieOut, cache_headers, clock_of, movie_out
+from moviehub.entrypoints.http.movies import RULES, FilterIn, GenreOut, MovieOut, cache_headers, movie_out
 from moviehub.entrypoints.http.pages import PAGE_RULES, PageIn, PageOut, envelope
 
 MOST_ENCODED = 2_000
@@ -144,9 +144,9 @@ def _film(marked: MarkedMovie) -> MovieOut | msgspec.Raw:
 
 def _told(request: PublicRequest, provenance: Provenance) -> dict[str, str]:
     """The caching headers of an answer from the catalogue."""
-    now = clock_of(request).now()
-    left = math.floor((provenance.until - now).total_seconds())
     exchange = exchange_of(request.scope)
+    now = exchange.clock.now()
+    left = math.floor((provenance.until - now).total_seconds())
     headers = cache_headers(request, min(max(0, left), exchange.settings.public_max_age))
     headers["age"] = str(max(0, int((now - provenance.since).total_seconds())))
     if provenance.source == "local":

@@ -18,7 +18,6 @@ from moviehub.application.movies import (
     ListMovies,
     SeenMovie,
 )
-from moviehub.application.ports import Clock
 from moviehub.domain import movies as domain
 from moviehub.domain.movies import MarkedMovie, MovieFilter
 from moviehub.entrypoints.http.auth import PublicRequest, viewer_id
@@ -229,12 +228,6 @@ class MoviesController(Controller):
 def _shown(request: PublicRequest, seen: SeenMovie) -> Response[bytes]:
     exchange_of(request.scope).topics = (about_movie(seen.detail.movie.id), MOVIES)
     return answer(_detail_out(seen), headers=own_headers(request))
-
-
-def clock_of(request: AnyRequest) -> Clock:
-    """The clock by which the hub counts the lives of what it keeps."""
-    clock: Clock = request.app.state.clock
-    return clock
 
 
 def own_headers(request: AnyRequest) -> dict[str, str]:

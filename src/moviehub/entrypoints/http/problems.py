@@ -1,19 +1,15 @@
 """Problem documents (RFC 9457): the only place where errors become numbers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import lru_cache
-from typing import Any
 from urllib.parse import quote
 
 import msgspec
 import structlog
-from litestar import Request, Response
-from litestar.exceptions import HTTPException
-from litestar.types import Scope
 
 from moviehub.domain import errors
 from moviehub.domain.errors import FieldError, MovieHubError
-from moviehub.entrypoints.http.exchange import Exchange, exchange_of
+from moviehub.entrypoints.http.exchange import Exchange
 
 MEDIA_TYPE = "application/problem+json"
 STATUS: dict[type[MovieHubError], int] = {
@@ -26,6 +22,9 @@ STATUS: dict[type[MovieHubError], int] = {
 }
 LONGEST_DETAIL = 500
 log = structlog.get_logger()
+
+
+NOTHING = "Nothing is served at this path; /docs/ lists what is."
 
 
 class HttpError(MovieHubError):
@@ -44,6 +43,10 @@ class MethodNotAllowed(HttpError):
 
     slug = "method-not-allowed"
     title = "Method not allowed"
+
+    def __init__(self, allowed: Collection[str]) -> None:
+        super().__init__("This path does not have this method.")
+        self.allowed = sorted({*allowed, "OPTIONS"} | ({"HEAD"} if "GET" in allowed else set()))
 
 
 class TooLarge(HttpError):
@@ -141,6 +144,8 @@ def document(error: MovieHubError, exchange: Exchange) -> tuple[int, dict[str, s
     if isinstance(error, errors.Unauthenticated):
         given = error.slug == "invalid-token"
         headers["www-authenticate"] = 'Bearer realm="moviehub"' + (', error="invalid_token"' if given else "")
+    if isinstance(error, MethodNotAllowed):
+        headers["allow"] = ", ".join(error.allowed)
     if retry_after := getattr(error, "retry_after", None):
         headers["retry-after"] = str(retry_after)
     faults: tuple[FieldError, ...] = getattr(error, "errors", ())
@@ -179,47 +184,17 @@ def _quoted(path: str) -> str:
     return quote("/" + path.lstrip("/"), safe="/:@!$&'()*+,;=~", errors="replace")
 
 
-def from_framework(error: HTTPException, scope: Scope) -> MovieHubError:
-    """What the framework refused, in our terms."""
-    match error.status_code:
-        case 404:
-            return NoSuchPath("Nothing is served at this path; /docs/ lists what is.")
-        case 405:
-            return MethodNotAllowed("This path does not have this method.")
-        case 413:
-            return TooLarge("The body is larger than 64 KiB.")
-        case 415:
-            return UnsupportedMediaType()
-        case status if 400 <= status < 500:
-            return errors.Invalid(detail="The request cannot be read.")
-    return _broken(error, scope)
-
-
-def _broken(fault: Exception, scope: Scope) -> Broken:
-    log.error("unexpected error", method=exchange_of(scope).method, route=scope.get("path_template"), exc_info=fault)
-    return Broken("Something unexpected went wrong; the request id finds it in the logs.")
-
-
-def answer_problem(request: Request[Any, Any, Any], fault: Exception) -> Response[bytes]:
-    """Litestar's handler for everything that is raised."""
-    extra: dict[str, str] = {}
-    if isinstance(fault, MovieHubError):
-        error = fault
-    elif isinstance(fault, HTTPException):
-        error = from_framework(fault, request.scope)
-        if "allow" in (fault.headers or {}):
-            methods = {name.strip() for name in (fault.headers or {})["allow"].split(",")}
-            extra["allow"] = ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))
-    else:
-        error = _broken(fault, request.scope)
-    exchange = exchange_of(request.scope)
-    if isinstance(error, errors.Forbidden):
+def fault_of(raised: Exception, exchange: Exchange, template: str | None) -> MovieHubError:
+    """What is answered to whatever was raised by a handler; operators read of what should not be."""
+    if isinstance(raised, errors.Forbidden):
         log.warning(
             "forbidden",
-            user_id=request.user.user.id,
+            user_id=exchange.user_id,
             address=exchange.address,
             method=exchange.method,
-            route=request.scope["path_template"],
+            route=template,
         )
-    status, headers, body = document(error, exchange)
-    return Response(body, status_code=status, media_type=MEDIA_TYPE, headers={**headers, **extra})
+    if isinstance(raised, MovieHubError):
+        return raised
+    log.error("unexpected error", method=exchange.method, route=template, exc_info=raised)
+    return Broken("Something unexpected went wrong; the request id finds it in the logs.")
