@@ -4,7 +4,7 @@ import re
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from moviehub.application import audit, cache, favorites, limits, listings, movies, ratings, sessions, users
+from moviehub.application import audit, cache, favorites, limits, listings, marks, movies, ratings, sessions, users
 
 if TYPE_CHECKING:
     from moviehub.entrypoints.bootstrap import Container
@@ -16,7 +16,7 @@ def _snake(name: str) -> str:
 
 USE_CASES: dict[str, type[Any]] = {
     _snake(name): thing
-    for noun in (audit, cache, favorites, limits, listings, movies, ratings, sessions, users)
+    for noun in (audit, cache, favorites, limits, listings, marks, movies, ratings, sessions, users)
     for name, thing in vars(noun).items()
     if isinstance(thing, type) and thing.__module__ == noun.__name__ and "__call__" in vars(thing)
 }

@@ -78,7 +78,8 @@ def create_app(container: Container) -> Edge:
     """The whole ASGI application over a container that somebody else closes."""
     metrics = Metrics()
     settings, flights, clock, cases = container.settings(), container.flights(), container.clock(), use_cases(container)
-    gate, overload = Gate(container.limiter(), container.limits()), Overload(settings.concurrency, flights)
+    auth = BearerAuth(cases["authenticate"], Gate(container.limiter(), container.limits()))
+    overload = Overload(settings.concurrency, flights)
     metrics.figures.watch(figures_of(container))
     metrics.figures.watch(
         {
@@ -87,9 +88,9 @@ def create_app(container: Container) -> Edge:
         }
     )
     given = {**cases, "checks": checks_of(container), "metrics": metrics, "document": openapi_document()}
-    dispatcher = Dispatcher(declared(), BearerAuth(cases["authenticate"], gate), given)
+    dispatcher = Dispatcher(declared(), auth, given)
     pages = PublicPages(container.news(), clock)
-    return Edge(dispatcher, settings, clock, metrics, gate, overload, pages)
+    return Edge(dispatcher, settings, clock, metrics, auth, cases["read_marks"], overload, pages)
 
 
 class Worker:

@@ -1,29 +1,37 @@
 """What is true of every exchange: ids, limits, headers, conditional requests, compression, and one answer for HEAD."""
 
 import gzip
-import hashlib
 import random
 import re
 import time
-from datetime import timedelta
 
-from litestar.types import ASGIApp, HTTPScope, Message, Receive, Send
+from litestar.types import ASGIApp, HTTPScope, Receive, Send
 
 from moviehub.application.flights import CALLER
-from moviehub.application.kept import LONGEST_KEPT
+from moviehub.application.marks import ReadMarks
 from moviehub.application.ports import Clock
 from moviehub.domain.errors import MovieHubError
 from moviehub.domain.limits import RateLimited
 from moviehub.entrypoints.http import problems
 from moviehub.entrypoints.http.access import AccessLog
+from moviehub.entrypoints.http.auth import BearerAuth
 from moviehub.entrypoints.http.bounds import LARGEST_HEADERS, drain, refusal_of
 from moviehub.entrypoints.http.cors import Cors
+from moviehub.entrypoints.http.draft import Draft
 from moviehub.entrypoints.http.exchange import Exchange, Proxies
-from moviehub.entrypoints.http.limits import UNLIMITED, Gate, told
+from moviehub.entrypoints.http.limits import UNLIMITED
+from moviehub.entrypoints.http.limits import told as standings_told
 from moviehub.entrypoints.http.metrics import Metrics
-from moviehub.entrypoints.http.negotiation import LEAST_COMPRESSED, accepts_gzip, encoded, etag_matches
+from moviehub.entrypoints.http.negotiation import (
+    LEAST_COMPRESSED,
+    Headers,
+    accepts_gzip,
+    encoded,
+    etag_matches,
+    etag_of,
+)
 from moviehub.entrypoints.http.overload import Overload
-from moviehub.entrypoints.http.public_pages import Headers, PublicPage, PublicPages
+from moviehub.entrypoints.http.public_pages import PublicPage, PublicPages
 from moviehub.entrypoints.logs import REQUEST
 from moviehub.entrypoints.settings import Settings
 
@@ -49,13 +57,16 @@ class Edge:
         settings: Settings,
         clock: Clock,
         metrics: Metrics,
-        gate: Gate,
+        auth: BearerAuth,
+        read_marks: ReadMarks,
         overload: Overload,
         pages: PublicPages,
     ) -> None:
         self.cors = Cors(app, settings.cors_origins) if settings.cors_origins else None
         self.app: ASGIApp = self.cors or app
-        self.gate = gate
+        self.auth = auth
+        self.gate = auth.gate
+        self.read_marks = read_marks
         self.overload = overload
         self.settings = settings
         self.clock = clock
@@ -110,12 +121,15 @@ class Edge:
         )
         REQUEST.set((exchange.request_id, scope["headers"]))
         key = page = None
-        if authorization is None and host and size <= LARGEST_HEADERS and method in ("GET", "HEAD"):
+        if host and size <= LARGEST_HEADERS and method in ("GET", "HEAD"):
             seen = (exchange.scheme, exchange.base_url) if self.proxies.any else (scope["scheme"], host)
             key = (path, scope["query_string"], *seen, origin if origin in self.origins else None)
             page = self.pages.find(key)
-        # A page that is kept costs no more than a refusal. A refusal comes before all else, for it must cost nothing.
-        kind = self.overload.kind_of(exchange) if page is None else None
+            if authorization is not None and page is not None and page.movie_ids is None:
+                page = None  # it may be another one for who is signed in
+        hot = page is not None and authorization is None
+        # A hot page costs no more than a refusal. A refusal comes before all else, for it must cost nothing.
+        kind = None if hot else self.overload.kind_of(exchange)
         if kind is not None and self.overload.is_full(kind):
             headers, body = self.overload.refusal(exchange)
             headers = headers if self.cors is None else self.cors.marked(headers, origin)
@@ -132,16 +146,16 @@ class Edge:
                     await self.gate.pass_stranger(exchange)
                 except RateLimited as refusal:
                     limited = refusal
-            if page is not None and limited is None:
-                await self._send_page(page, exchange, gzipped, condition, send)
-                scope["path_template"] = page.template
-                template, exchange.cache = page.template, "kept"
+            if page is not None and authorization is None and limited is None:
+                await self._send_hot(page, exchange, gzipped, condition, send)
             else:
                 fault = limited or refusal_of(scope, host, size, length)
-                template = await self._serve(scope, receive, send, exchange, fault, origin, gzipped, condition, key)
+                draft = await self._draft(scope, receive, exchange, fault, origin, page, key)
+                await self._send(draft, exchange, gzipped, condition, send)
         finally:
             self.overload.end(kind)
         seconds = time.perf_counter() - started
+        template = scope.get("path_template") or "(none)"
         self.metrics.count(method, template, exchange.status, seconds)
         if exchange.cache:
             self.metrics.catalogue_answers[template, exchange.cache] += 1
@@ -149,23 +163,21 @@ class Edge:
         if seconds >= access.least_seconds or exchange.status >= access.least_status:
             access.tell(exchange, template, seconds)
 
-    async def _serve(
+    async def _draft(
         self,
         scope: HTTPScope,
         receive: Receive,
-        send: Send,
         exchange: Exchange,
         fault: MovieHubError | None,
         origin: bytes | None,
-        gzipped: bool,
-        condition: bytes,
+        page: PublicPage | None,
         key: tuple[object, ...] | None,
-    ) -> str:
-        """Ask the router unless there is a fault already. The template of the path."""
+    ) -> Draft:
+        """What the router says unless there is a fault already, or a page that is kept and whoever asks is let in."""
         path, method = exchange.path, exchange.method
         scope["moviehub"] = exchange  # type: ignore[typeddict-unknown-key]
         CALLER.set(object())
-        answer = _Answer()
+        draft = Draft()
         if path.startswith("/api/v1/"):
             scope["path"] = "/api/" + path[8:]
             scope["raw_path"] = scope["path"].encode()
@@ -173,90 +185,80 @@ class Edge:
             scope["method"] = "GET"
         try:
             try:
-                if fault is None:
-                    await self.app(scope, receive, answer.take)
+                if fault is None and page is not None:
+                    scope["path_template"] = page.template
+                    await self.auth.admit(exchange, "optional")
+                    draft.recall(page, exchange)
+                elif fault is None:
+                    await self.app(scope, receive, draft.take)
+                    if key is not None and draft.status == 200:
+                        self._keep(key, draft, exchange, scope["path_template"])
+                if exchange.user_id is not None and exchange.movie_ids is not None:
+                    marks = await self.read_marks(user_id=exchange.user_id, movie_ids=exchange.movie_ids)
+                    draft.mark(exchange.movie_ids, marks)
             finally:
                 if not exchange.counted and path not in UNLIMITED:
                     await self.gate.pass_stranger(exchange)  # whoever says who they are where nobody asks
         except Exception as raised:
             fault = problems.fault_of(raised, exchange, scope.get("path_template"))
         if fault is not None:
-            answer.problem(fault, exchange)
+            draft.problem(fault, exchange)
             if self.cors is not None:
-                answer.headers = self.cors.marked(answer.headers, origin)
-        if answer.status == 429:
+                draft.headers = self.cors.marked(draft.headers, origin)
+        if draft.status == 429:
             for standing in exchange.standings:
                 if standing.refused:
                     self.metrics.count_refusal(standing.limit.name)
-        if answer.status == 413:
+        if draft.status == 413:
             await drain(receive)
-        if method == "OPTIONS" and answer.status == 405:
-            answer.status = 204
-        template = scope.get("path_template") or "(none)"
-        if answer.status == 200 and method in ("GET", "HEAD"):
-            await self._send_good(answer, exchange, gzipped, condition, send, key, template)
-        else:
-            headers = self._common(answer.headers, exchange)
-            if answer.status == 204:
-                body, headers = b"", [pair for pair in headers if pair[0] != b"content-type"]
-            else:
-                body, headers = encoded(answer.body, headers, gzipped)
-            await exchange.answer(send, answer.status, headers, body)
-        return template
+        if method == "OPTIONS" and draft.status == 405:
+            draft.status = 204
+        return draft
+
+    def _keep(self, key: tuple[object, ...], draft: Draft, exchange: Exchange, template: str) -> None:
+        page = PublicPage.of(template, draft.headers, draft.body, exchange)
+        if page is not None:
+            draft.etag = page.etag
+            page.shared = self._shared(page.headers, exchange)
+            self.pages.keep(key, page, exchange.topics, moment=exchange.moment, life=page.life)
+
+    def _shared(self, headers: Headers, exchange: Exchange) -> Headers:
+        """An answer's own headers and those that every answer has alike."""
+        names = {name for name, _ in headers}
+        shared = [*headers, *_SECURITY]
+        if b"content-security-policy" not in names:
+            shared.append(_POLICY)
+        if exchange.scheme == "https":
+            shared.append(_HSTS)
+        if b"vary" not in names:
+            shared.append((b"vary", b"Accept-Encoding"))
+        return shared
 
     def _common(self, headers: Headers, exchange: Exchange) -> Headers:
-        """The answer's own headers and those that every answer has."""
-        names = {name for name, _ in headers}
-        common = [*headers, *_SECURITY, (b"x-request-id", exchange.request_id.encode())]
-        if exchange.standings:
-            common += told(exchange.standings)
-        if b"content-security-policy" not in names:
-            common.append(_POLICY)
-        if exchange.scheme == "https":
-            common.append(_HSTS)
-        if b"vary" not in names:
-            common.append((b"vary", b"Accept-Encoding"))
-        return common
+        """An answer's own headers and those that every answer has."""
+        return [*self._shared(headers, exchange), *_of_exchange(exchange)]
 
-    async def _send_good(
-        self,
-        answer: "_Answer",
-        exchange: Exchange,
-        gzipped: bool,
-        condition: bytes,
-        send: Send,
-        key: tuple[object, ...] | None,
-        template: str,
-    ) -> None:
-        headers = self._common(answer.headers, exchange)
-        control = next((value for name, value in headers if name == b"cache-control"), b"")
-        if b"no-store" in control:
-            body, headers = encoded(answer.body, headers, gzipped)
-            await exchange.answer(send, 200, headers, body)
+    async def _send(self, draft: Draft, exchange: Exchange, gzipped: bool, condition: bytes, send: Send) -> None:
+        headers = self._common(draft.headers, exchange)
+        if draft.status == 204:
+            await exchange.answer(send, 204, [pair for pair in headers if pair[0] != b"content-type"], b"")
             return
-        etag = b'"%s"' % hashlib.sha256(answer.body).hexdigest()[:32].encode()
-        if key is not None and (page := PublicPage.of(template, headers, etag, answer.body, exchange.topics)):
-            life = timedelta(seconds=page.max_age) if page.max_age else LONGEST_KEPT
-            self.pages.keep(key, page, exchange.topics, moment=exchange.moment, life=life)
-        body, headers = encoded(answer.body, headers, gzipped, etag)
-        if condition and etag_matches(condition, etag):
+        etag = None
+        if draft.status == 200 and exchange.method in ("GET", "HEAD") and not draft.is_secret:
+            etag = draft.etag or etag_of(draft.body)
+        body, headers = encoded(draft.body, headers, gzipped, etag)
+        if etag and condition and etag_matches(condition, etag):
             await exchange.answer(send, 304, [pair for pair in headers if pair[0] not in _OF_A_BODY], b"")
-            return
-        await exchange.answer(send, 200, headers, body)
+        else:
+            await exchange.answer(send, draft.status, headers, body)
 
-    async def _send_page(
+    async def _send_hot(
         self, page: PublicPage, exchange: Exchange, gzipped: bool, condition: bytes, send: Send
     ) -> None:
-        waited = int(time.monotonic() - page.kept_at)
-        headers = [
-            *page.headers,
-            (b"x-request-id", exchange.request_id.encode()),
-            (b"cache-control", b"public, max-age=%d" % max(0, page.max_age - waited)),
-            (b"age", b"%d" % (page.age + waited)),
-            (b"cache-status", b"moviehub; hit"),
-        ]
-        if exchange.standings:
-            headers += told(exchange.standings)
+        """Send a page that anybody may see, which is made once, its compressed form too."""
+        exchange.scope["path_template"] = page.template
+        exchange.cache = "kept"
+        headers = [*page.shared, *page.headers_now(), *_of_exchange(exchange)]
         body = page.body
         if gzipped and len(body) > LEAST_COMPRESSED:
             if page.gzipped is None:
@@ -272,25 +274,7 @@ class Edge:
         await exchange.answer(send, 200, headers, body)
 
 
-class _Answer:
-    """An answer of the router, taken whole: ours are small and never streamed."""
-
-    __slots__ = ("body", "headers", "status")
-
-    def __init__(self) -> None:
-        self.status = 500
-        self.headers: Headers = []
-        self.body = b""
-
-    async def take(self, message: Message) -> None:
-        if message["type"] == "http.response.start":
-            self.status = message["status"]
-            self.headers = [(name.lower(), value) for name, value in message["headers"]]
-            self.headers = [pair for pair in self.headers if pair[0] != b"content-length"]
-        elif message["type"] == "http.response.body":
-            self.body += message["body"]
-
-    def problem(self, fault: MovieHubError, exchange: Exchange) -> None:
-        self.status, headers, self.body = problems.document(fault, exchange)
-        self.headers = [(name.encode(), value.encode()) for name, value in headers.items()]
-        self.headers.append((b"content-type", problems.MEDIA_TYPE.encode()))
+def _of_exchange(exchange: Exchange) -> Headers:
+    """The headers that tell of this exchange alone."""
+    told = [(b"x-request-id", exchange.request_id.encode())]
+    return told + standings_told(exchange.standings) if exchange.standings else told

@@ -57,11 +57,14 @@ class Proxies:
 
 @dataclass(slots=True)
 class Exchange:
-    """One request on its way. `path` and `method` are as the client sent them; `clock` is what lives
-    are counted by; `moment` is when it came, as the kept pages count; `counted` tells whether a rate limit has seen it,
-    `standings` what came of that. `user_id` is who is signed in, `topics` those whose news end the answer, `refusal`
-    the kind of problem that it met, `cache` what of it came from a cache, if it could, and `status` and `sent`, in
-    bytes of the body, are what was answered."""
+    """One request on its way.
+
+    `path` and `method` are as the client sent them; lives are counted by `clock`; `moment` is when it came, as the kept
+    pages count; `counted` tells whether a rate limit has seen it, and `standings` what came of that. `user_id` is who
+    is signed in, `topics` those whose news end the answer, `movie_ids` the films that it shows as a stranger sees them,
+    if it is a list of films, `refusal` the kind of problem that it met, and `cache` what of it came from a cache, if it
+    could. `status` and `sent`, in bytes of the body, are what was answered.
+    """
 
     scope: Scope
     path: str
@@ -78,6 +81,7 @@ class Exchange:
     standings: list[Standing] = field(default_factory=list)
     user_id: int | None = None
     topics: tuple[str, ...] = ()
+    movie_ids: tuple[int, ...] | None = None
     refusal: str = ""
     cache: str = ""
     status: int = 0

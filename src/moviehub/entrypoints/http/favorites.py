@@ -10,7 +10,7 @@ from moviehub.entrypoints.http.auth import SignedInRequest
 from moviehub.entrypoints.http.calls import Instant, MessageOut, answer, call, nothing
 from moviehub.entrypoints.http.cursors import Whole
 from moviehub.entrypoints.http.inputs import Query, path_id
-from moviehub.entrypoints.http.movies import MovieOut, movie_out, own_headers
+from moviehub.entrypoints.http.movies import MovieOut, movie_json, own_headers
 from moviehub.entrypoints.http.pages import PAGE_RULES, ScrollIn, ScrollOut, scroll_envelope
 
 
@@ -26,7 +26,7 @@ def favorite_out(marked: MarkedMovie) -> FavoriteOut:
     """A favourite film as JSON."""
     favorite = marked.mark.favorite
     assert favorite is not None
-    return FavoriteOut(favorite.id, movie_out(marked), favorite.created_at)
+    return FavoriteOut(favorite.id, movie_json(marked), favorite.created_at)
 
 
 PAGE = Query(ScrollIn, PAGE_RULES)

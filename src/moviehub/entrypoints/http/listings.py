@@ -1,9 +1,9 @@
 """Lists that the catalogue keeps, over HTTP: trending, popular, top-rated, search and recommendations."""
 
 import math
-from typing import Annotated, Any, Literal
+from collections.abc import Sequence
+from typing import Annotated, Literal
 
-import msgspec
 from litestar import Controller, Response, get
 from litestar.di import NamedDependency
 from msgspec import Meta
@@ -11,17 +11,13 @@ from msgspec import Meta
 from moviehub.application.listings import DiscoverMovies, RecommendMovies, SearchMovies
 from moviehub.application.movies import ListGenres
 from moviehub.domain.listings import Found, Listing, Popular, Provenance, TopRated, Trending, normalized_query
-from moviehub.domain.movies import MarkedMovie, Movie
-from moviehub.entrypoints.http.auth import PublicRequest, viewer_id
+from moviehub.domain.movies import MarkedMovie
+from moviehub.entrypoints.http.auth import PublicRequest
 from moviehub.entrypoints.http.calls import answer, call
 from moviehub.entrypoints.http.exchange import exchange_of
 from moviehub.entrypoints.http.inputs import WORDS, Query, path_id
-from moviehub.entrypoints.http.movies import RULES, FilterIn, GenreOut, MovieOut, cache_headers, movie_out
+from moviehub.entrypoints.http.movies import RULES, FilterIn, GenreOut, MovieOut, cache_headers, markable, movie_json
 from moviehub.entrypoints.http.pages import PAGE_RULES, PageIn, PageOut, envelope
-
-MOST_ENCODED = 2_000
-_strangers: dict[int, tuple[Movie, msgspec.Raw]] = {}
-"""By the identity of a film that a stranger would see: its JSON."""
 
 
 class ListedMoviesOut(PageOut[MovieOut], kw_only=True):
@@ -88,7 +84,6 @@ class ListingsController(Controller):
             page=wanted.request_of(request),
             wanted=wanted.filter(),
             ordered=wanted.ordering is not None,
-            user_id=viewer_id(request),
         )
         return _found(request, found)
 
@@ -102,7 +97,7 @@ class ListingsController(Controller):
         """List films for those who liked this one."""
         movie_id, wanted = path_id(request, "movie_id"), DISCOVER.read(request)
         page = wanted.request_of(request)
-        found = await recommend_movies(movie_id=movie_id, page=page, user_id=viewer_id(request))
+        found = await recommend_movies(movie_id=movie_id, page=page)
         return _found(request, found)
 
     @get("/genres", opt=call(auth="optional", answers={200: list[GenreOut]}))
@@ -117,37 +112,26 @@ async def _discovered(
     request: PublicRequest, discover: DiscoverMovies, listing: Listing, wanted: PageIn
 ) -> Response[bytes]:
     page = wanted.request_of(request)
-    return _found(request, await discover(listing=listing, page=page, user_id=viewer_id(request)))
+    return _found(request, await discover(listing=listing, page=page))
 
 
 def _found(request: PublicRequest, found: Found) -> Response[bytes]:
-    results: Any = [_film(marked) for marked in found.page.items]
+    results = [movie_json(marked) for marked in found.page.items]
     body = ListedMoviesOut(
         **envelope(request, found.page),  # type: ignore[arg-type]
         results=results,
         source=found.provenance.source,
     )
-    return answer(body, headers=_told(request, found.provenance))
+    return answer(body, headers=_told(request, found.provenance, found.page.items))
 
 
-def _film(marked: MarkedMovie) -> MovieOut | msgspec.Raw:
-    """A film as JSON: as a stranger sees it, it is encoded once as long as the catalogue's page is at hand."""
-    if marked.mark.favorite is not None or marked.mark.rating is not None:
-        return movie_out(marked)
-    movie, known = marked.movie, _strangers.get(id(marked.movie))
-    if known is None or known[0] is not movie:
-        while len(_strangers) >= MOST_ENCODED:
-            del _strangers[next(iter(_strangers))]
-        known = _strangers[id(movie)] = movie, msgspec.Raw(msgspec.json.encode(movie_out(marked)))
-    return known[1]
-
-
-def _told(request: PublicRequest, provenance: Provenance) -> dict[str, str]:
-    """The caching headers of an answer from the catalogue."""
+def _told(request: PublicRequest, provenance: Provenance, shown: Sequence[MarkedMovie] | None = None) -> dict[str, str]:
+    """The caching headers of an answer from the catalogue, if it is a list with the films that it shows."""
     exchange = exchange_of(request.scope)
     now = exchange.clock.now()
     left = math.floor((provenance.until - now).total_seconds())
-    headers = cache_headers(request, min(max(0, left), exchange.settings.public_max_age))
+    max_age = min(max(0, left), exchange.settings.public_max_age)
+    headers = cache_headers(request, max_age) if shown is None else markable(request, shown, max_age)
     headers["age"] = str(max(0, int((now - provenance.since).total_seconds())))
     if provenance.source == "local":
         exchange.cache, told = "local", "fwd=miss; detail=local"

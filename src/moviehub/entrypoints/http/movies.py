@@ -19,7 +19,8 @@ from moviehub.application.movies import (
     SeenMovie,
 )
 from moviehub.domain import movies as domain
-from moviehub.domain.movies import MarkedMovie, MovieFilter
+from moviehub.domain.movies import Mark, MarkedMovie, Movie, MovieFilter
+from moviehub.domain.ratings import Rating
 from moviehub.entrypoints.http.auth import PublicRequest, viewer_id
 from moviehub.entrypoints.http.calls import Instant, answer, call
 from moviehub.entrypoints.http.cursors import CursorText, Moment, Whole
@@ -27,6 +28,7 @@ from moviehub.entrypoints.http.exchange import exchange_of
 from moviehub.entrypoints.http.inputs import LINE, AnyRequest, Query, path_id
 from moviehub.entrypoints.http.pages import PAGE_RULES, PageIn, ScrollOut, scroll_envelope
 
+PERSONAL = "Authorization, Accept-Encoding"
 IMAGES = "https://image.tmdb.org/t/p/"
 
 Year = Annotated[int, Meta(extra_json_schema={"minimum": 1870, "maximum": 2200})]
@@ -112,7 +114,7 @@ def movie_values(marked: MarkedMovie) -> tuple[Any, ...]:
         facts.original_language,
         facts.genre_ids,
         marked.mark.favorite is not None,
-        UserRatingOut(rating.opinion.score, rating.opinion.review, rating.created_at) if rating else None,
+        _rating_out(rating) if rating else None,
         movie.created_at,
         movie.updated_at,
     )
@@ -121,6 +123,46 @@ def movie_values(marked: MarkedMovie) -> tuple[Any, ...]:
 def movie_out(marked: MarkedMovie) -> MovieOut:
     """A film as JSON."""
     return MovieOut(*movie_values(marked))
+
+
+UNMARKED = b'"is_favorite":false,"user_rating":null'
+"""What JSON tells of a film that nobody in particular looks at. No text can hold it, for there a quote is escaped."""
+
+MOST_ENCODED = 2_000
+_encoded: dict[int, tuple[Movie, bytes, bytes]] = {}
+"""By the identity of a film: its JSON before and after what one person has said of it."""
+
+
+def movie_json(marked: MarkedMovie) -> Any:
+    """A film as JSON that is encoded already, once as long as the same film is at hand; it stands for a MovieOut."""
+    movie, known = marked.movie, _encoded.get(id(marked.movie))
+    if known is None or known[0] is not movie:
+        while len(_encoded) >= MOST_ENCODED:
+            del _encoded[next(iter(_encoded))]
+        head, tail = msgspec.json.encode(movie_out(MarkedMovie(movie))).split(UNMARKED)
+        known = _encoded[id(movie)] = movie, head, tail
+    return msgspec.Raw(known[1] + mark_json(marked.mark) + known[2])
+
+
+def mark_json(mark: Mark | None) -> bytes:
+    """What one person has said of a film, as members of its JSON object."""
+    if mark is None or (mark.favorite is None and mark.rating is None):
+        return UNMARKED
+    rating = b"null" if mark.rating is None else msgspec.json.encode(_rating_out(mark.rating))
+    return b'"is_favorite":%b,"user_rating":%b' % (b"false" if mark.favorite is None else b"true", rating)
+
+
+def marked_body(body: bytes, movie_ids: Sequence[int], marks: Mapping[int, Mark]) -> bytes:
+    """An answer that shows these films as a stranger sees them, with the marks of one person put in."""
+    if not marks:
+        return body
+    parts = body.split(UNMARKED)
+    told = [mark_json(marks.get(movie_id)) for movie_id in movie_ids]
+    return b"".join([piece for pair in zip(parts, [*told, b""], strict=True) for piece in pair])
+
+
+def _rating_out(rating: Rating) -> UserRatingOut:
+    return UserRatingOut(rating.opinion.score, rating.opinion.review, rating.created_at)
 
 
 def _detail_out(seen: SeenMovie) -> MovieDetailOut:
@@ -204,11 +246,11 @@ class MoviesController(Controller):
         narrowed = wanted.filter(wanted.search)
         whole = _whole(narrowed)
         place = wanted.request_of(request, whole.place(wanted.cursor))
-        page = await list_movies(wanted=narrowed, page=place, user_id=viewer_id(request))
-        results = [movie_out(marked) for marked in page.items]
+        page = await list_movies(wanted=narrowed, page=place)
+        results = [movie_json(marked) for marked in page.items]
         exchange_of(request.scope).topics = (MOVIES,)
         body = ScrollOut(**scroll_envelope(request, page, whole), results=results)  # type: ignore[arg-type]
-        return answer(body, headers=own_headers(request))
+        return answer(body, headers={**markable(request, page.items, 0), "age": "0"})
 
     @get("/{movie_id:str}", opt=call(auth="optional", answers={200: MovieDetailOut}, refusals=(404,)))
     async def detail(self, request: PublicRequest, get_movie: NamedDependency[GetMovie]) -> Response[bytes]:
@@ -235,7 +277,13 @@ def own_headers(request: AnyRequest) -> dict[str, str]:
     return {**cache_headers(request, 0), "age": "0"}
 
 
+def markable(request: AnyRequest, shown: Sequence[MarkedMovie], max_age: int) -> dict[str, str]:
+    """The caching headers of a list of films as a stranger sees them; who is signed in has their marks put in."""
+    exchange_of(request.scope).movie_ids = tuple(marked.movie.id for marked in shown)
+    return {"cache-control": f"public, max-age={max_age}", "vary": PERSONAL}
+
+
 def cache_headers(request: AnyRequest, max_age: int) -> dict[str, str]:
     """What a cache may do with a catalogue answer: a stranger's is anybody's for `max_age` seconds."""
     who = "private, max-age=0" if request.user else f"public, max-age={max_age}"
-    return {"cache-control": who, "vary": "Authorization, Accept-Encoding"}
+    return {"cache-control": who, "vary": PERSONAL}

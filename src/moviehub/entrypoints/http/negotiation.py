@@ -1,10 +1,10 @@
 """Which form of an answer a client gets: compressed or not, or none because it has it already."""
 
 import gzip
+import hashlib
 from functools import lru_cache
 
-from moviehub.entrypoints.http.public_pages import Headers
-
+Headers = list[tuple[bytes, bytes]]
 LEAST_COMPRESSED = 500
 _COMPRESSIBLE = (b"application/json", b"application/problem+json", b"text/", b"application/javascript")
 
@@ -24,6 +24,11 @@ def accepts_gzip(accept_encoding: bytes) -> bool:
                     weight = 0.0
         weights[name] = weight
     return weights.get("gzip", weights.get("*", 0.0)) > 0
+
+
+def etag_of(body: bytes) -> bytes:
+    """The entity tag of an answer as it is before it is compressed."""
+    return b'"%s"' % hashlib.sha256(body).hexdigest()[:32].encode()
 
 
 def etag_matches(if_none_match: bytes, etag: bytes) -> bool:

@@ -6,51 +6,67 @@ A hot page costs a dictionary look-up: no routing, no encoding, no compression. 
 
 import re
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 
-from moviehub.application.kept import Kept
-
-Headers = list[tuple[bytes, bytes]]
+from moviehub.application.kept import LONGEST_KEPT, Kept
+from moviehub.entrypoints.http.exchange import Exchange
+from moviehub.entrypoints.http.negotiation import Headers, etag_of
 
 _MAX_AGE = re.compile(rb"public, max-age=([0-9]+)")
-_OF_ONE_ANSWER = (
-    *(b"cache-control", b"age", b"x-request-id", b"content-length", b"cache-status"),
-    *(b"ratelimit-policy", b"ratelimit"),
-)
+_OF_ONE_ANSWER = (b"cache-control", b"age", b"cache-status")
 
 
 @dataclass(slots=True)
 class PublicPage:
-    """A whole answer: its headers but for `Age`, `max-age` and what depends on the encoding asked for."""
+    """An answer of the router: its body, and its headers but for those that depend on when it is asked for.
+
+    If it is a list, `movie_ids` are the films that it shows, for whoever wants to see what they have said of them.
+    `shared` are its headers with those that every answer has alike.
+    """
 
     template: str
     headers: Headers
-    etag: bytes
     body: bytes
     max_age: int
     age: int
     kept_at: float
-    gzipped: bytes | None = field(default=None)
+    etag: bytes
+    movie_ids: tuple[int, ...] | None
+    shared: Headers = field(default_factory=list)
+    gzipped: bytes | None = None
 
     @classmethod
-    def of(
-        cls, template: str, headers: Headers, etag: bytes, body: bytes, topics: Sequence[str]
-    ) -> "PublicPage | None":
+    def of(cls, template: str, headers: Headers, body: bytes, exchange: Exchange) -> "PublicPage | None":
         """The page that is kept of an answer with these headers, if they or its topics allow it."""
         told = dict(headers)
         life = _MAX_AGE.fullmatch(told.get(b"cache-control", b""))
-        if life is None or not (int(life[1]) or topics):
+        if life is None or not (int(life[1]) or exchange.topics):
             return None
         return cls(
             template=template,
             headers=[pair for pair in headers if pair[0] not in _OF_ONE_ANSWER],
-            etag=etag,
             body=body,
             max_age=int(life[1]),
             age=int(told.get(b"age", b"0")),
             kept_at=time.monotonic(),
+            etag=etag_of(body),
+            movie_ids=exchange.movie_ids,
         )
+
+    def headers_now(self) -> Headers:
+        """The headers that depend on when it is asked for: now."""
+        waited = int(time.monotonic() - self.kept_at)
+        return [
+            (b"cache-control", b"public, max-age=%d" % max(0, self.max_age - waited)),
+            (b"age", b"%d" % (self.age + waited)),
+            (b"cache-status", b"moviehub; hit"),
+        ]
+
+    @property
+    def life(self) -> timedelta:
+        """How long it is kept, if nobody ends it before."""
+        return timedelta(seconds=self.max_age) if self.max_age else LONGEST_KEPT
 
 
 PublicPages = Kept[tuple[object, ...], PublicPage]

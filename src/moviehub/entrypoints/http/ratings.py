@@ -16,7 +16,7 @@ from moviehub.entrypoints.http.auth import PublicRequest, SignedInRequest
 from moviehub.entrypoints.http.calls import Instant, answer, call, nothing
 from moviehub.entrypoints.http.cursors import Whole
 from moviehub.entrypoints.http.inputs import LINES, Body, Query, path_id
-from moviehub.entrypoints.http.movies import MovieOut, movie_out, own_headers
+from moviehub.entrypoints.http.movies import MovieOut, movie_json, movie_out, own_headers
 from moviehub.entrypoints.http.pages import PAGE_RULES, ScrollIn, ScrollOut, scroll_envelope
 
 Score = Annotated[int, Meta(extra_json_schema={"minimum": 1, "maximum": 10})]
@@ -57,12 +57,12 @@ class ReviewOut(msgspec.Struct):
     updated_at: Instant
 
 
-def rating_out(marked: MarkedMovie) -> RatingOut:
+def rating_out(marked: MarkedMovie, movie: MovieOut) -> RatingOut:
     """A rated film as JSON."""
     rating = marked.mark.rating
     assert rating is not None
     opinion = rating.opinion
-    return RatingOut(rating.id, movie_out(marked), opinion.score, opinion.review, rating.created_at, rating.updated_at)
+    return RatingOut(rating.id, movie, opinion.score, opinion.review, rating.created_at, rating.updated_at)
 
 
 RATING = Body(RatingIn, RULES)
@@ -86,7 +86,7 @@ class RatingsController(Controller):
         movie_id, given = path_id(request, "movie_id"), await RATING.read(request)
         user_id = request.user.user.id
         marked, new = await rate_movie(user_id=user_id, movie_id=movie_id, score=given.rating, review=given.review)
-        return answer(rating_out(marked), 201 if new else 200)
+        return answer(rating_out(marked, movie_out(marked)), 201 if new else 200)
 
     @patch("/{movie_id:str}/rate", opt=call(body=RATING_CHANGE, answers={200: RatingOut}, refusals=(404,)))
     async def revise(self, request: SignedInRequest, revise_rating: NamedDependency[ReviseRating]) -> Response[bytes]:
@@ -96,7 +96,7 @@ class RatingsController(Controller):
             name: value for name, value in (("score", given.rating), ("review", given.review)) if value is not UNSET
         }
         marked = await revise_rating(user_id=request.user.user.id, movie_id=movie_id, **changes)
-        return answer(rating_out(marked))
+        return answer(rating_out(marked, movie_out(marked)))
 
     @delete("/{movie_id:str}/remove_rating", status_code=200, opt=call(answers={204: None}, refusals=(404,)))
     async def remove(self, request: SignedInRequest, remove_rating: NamedDependency[RemoveRating]) -> Response[bytes]:
@@ -110,7 +110,7 @@ class RatingsController(Controller):
         user_id, wanted = request.user.user.id, PAGE.read(request)
         whole = Whole(("ratings", user_id))
         page = await list_ratings(user_id=user_id, page=wanted.request_of(request, whole.place(wanted.cursor)))
-        results: Sequence[RatingOut] = [rating_out(marked) for marked in page.items]
+        results: Sequence[RatingOut] = [rating_out(marked, movie_json(marked)) for marked in page.items]
         body = ScrollOut(**scroll_envelope(request, page, whole), results=results)  # type: ignore[arg-type]
         return answer(body, headers=own_headers(request))
 
