@@ -1,5 +1,6 @@
 """What a process keeps of what it read, for a moment, and forgets when it hears that it changed."""
 
+from collections import OrderedDict
 from collections.abc import Hashable, Iterable
 from datetime import datetime, timedelta
 from typing import Generic, TypeVar
@@ -46,9 +47,10 @@ class Kept(Generic[K, V]):
         self._news = news
         self._clock = clock
         self._most = most
-        self._values: dict[K, tuple[V, datetime, tuple[str, ...]]] = {}
+        # A plain dictionary looks for its first key past all those that were deleted.
+        self._values: OrderedDict[K, tuple[V, datetime, tuple[str, ...]]] = OrderedDict()
         self._keys: dict[str, set[K]] = {}
-        self._changes: dict[str, int] = {}
+        self._changes: OrderedDict[str, int] = OrderedDict()
         self._all_changed = 0
         news.listen(self._hear)
 
@@ -92,7 +94,7 @@ class Kept(Generic[K, V]):
         self._changes.pop(topic, None)  # so that it counts as the newest
         self._changes[topic] = self.moment
         if len(self._changes) > MOST_CHANGES:
-            self._all_changed = self._changes.pop(next(iter(self._changes)))
+            _, self._all_changed = self._changes.popitem(last=False)
         self._forget_all(topic)
 
     def _forget_all(self, topic: str) -> None:

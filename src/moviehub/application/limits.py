@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import math
 import time
+from collections import OrderedDict
 from collections.abc import Coroutine, Mapping
 from contextvars import Context
 from dataclasses import dataclass
@@ -73,7 +74,7 @@ class Limiter:
     def __init__(self, counters: Counters, clock: Clock) -> None:
         self._counters = counters
         self._clock = clock
-        self._windows: dict[str, _Window] = {}
+        self._windows: OrderedDict[str, _Window] = OrderedDict()
         self._untold: dict[str, _Window] = {}
         self._batch: list[_Window] = []  # stays until it is answered: whoever lost the answer tells the same once more
         self._once = ""

@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import math
 import re
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from secrets import token_hex
@@ -49,7 +50,7 @@ class JwtTokens(Tokens):
         self._access_ttl = access_ttl
         self._issuer = issuer
         self._audience = audience
-        self._remembered: dict[str, tuple[AccessClaim, int, int]] = {}
+        self._remembered: OrderedDict[str, tuple[AccessClaim, int, int]] = OrderedDict()
 
     def write_access(self, session: Session, at: datetime) -> tuple[str, int]:
         # Rounded so that the token is good for the whole of the seconds that are told.
@@ -77,7 +78,7 @@ class JwtTokens(Tokens):
             issued, expires = _times(claims, at)
             known = AccessClaim(*_whose(claims), _instant(issued)), issued, expires
             if len(self._remembered) >= MOST_REMEMBERED:
-                del self._remembered[next(iter(self._remembered))]
+                self._remembered.popitem(last=False)
             self._remembered[token] = known
         else:
             _check_times(known[1], known[2], at)

@@ -1,5 +1,6 @@
 """Counters in memory, for one process."""
 
+from collections import OrderedDict
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
@@ -13,7 +14,7 @@ class MemoryCounters(Counters):
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._counters: dict[str, tuple[int, datetime, datetime]] = {}
+        self._counters: OrderedDict[str, tuple[int, datetime, datetime]] = OrderedDict()
         self._last = ""
 
     async def add(self, additions: Mapping[str, Addition], once: str) -> Mapping[str, Count]:
@@ -28,7 +29,7 @@ class MemoryCounters(Counters):
         if not begun <= now < ends:  # over, or the clock was set back
             self._counters.pop(name, None)  # so that it counts as the newest
             while len(self._counters) >= MOST_KEPT:
-                del self._counters[next(iter(self._counters))]
+                self._counters.popitem(last=False)
             total, begun, ends = 0, now, now + timedelta(seconds=seconds)
         total += amount
         self._counters[name] = total, begun, ends

@@ -1,5 +1,6 @@
 """Films over HTTP: lists from the catalogue, the hub's own list, details, recommendations and genres."""
 
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from datetime import date
@@ -129,7 +130,7 @@ UNMARKED = b'"is_favorite":false,"user_rating":null'
 """What JSON tells of a film that nobody in particular looks at. No text can hold it, for there a quote is escaped."""
 
 MOST_ENCODED = 2_000
-_encoded: dict[int, tuple[Movie, bytes, bytes]] = {}
+_encoded: OrderedDict[int, tuple[Movie, bytes, bytes]] = OrderedDict()
 """By the identity of a film: its JSON before and after what one person has said of it."""
 
 
@@ -138,7 +139,7 @@ def movie_json(marked: MarkedMovie) -> Any:
     movie, known = marked.movie, _encoded.get(id(marked.movie))
     if known is None or known[0] is not movie:
         while len(_encoded) >= MOST_ENCODED:
-            del _encoded[next(iter(_encoded))]
+            _encoded.popitem(last=False)
         head, tail = msgspec.json.encode(movie_out(MarkedMovie(movie))).split(UNMARKED)
         known = _encoded[id(movie)] = movie, head, tail
     return msgspec.Raw(known[1] + mark_json(marked.mark) + known[2])

@@ -1,5 +1,6 @@
 """How a page of things is asked for and answered over HTTP."""
 
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Annotated, Generic, TypeVar
@@ -15,6 +16,9 @@ from moviehub.entrypoints.http.exchange import exchange_of
 from moviehub.entrypoints.http.inputs import LONGEST_REMEMBERED, AnyRequest, Rules
 
 T = TypeVar("T")
+
+_PLAIN = re.compile(rb"[\w.~-]+=[\w.~+-]*(?:&[\w.~-]+=[\w.~+-]*)*")
+"""A query that says the same when it is taken apart and put together again."""
 
 
 class PageIn(msgspec.Struct, kw_only=True, frozen=True):
@@ -105,6 +109,10 @@ def _link(url: str, query: bytes, number: int) -> str:
 
 
 def _with(url: str, query: bytes, *place: tuple[str, str]) -> str:
+    if _PLAIN.fullmatch(query):
+        parts = [part for part in query.decode().split("&") if not part.startswith(("page=", "cursor="))]
+        parts += [f"{name}={value}" for name, value in place]
+        return f"{url}?{'&'.join(parts)}" if parts else url
     kept = [pair for pair in parse_qsl(query.decode(), keep_blank_values=True) if pair[0] not in ("page", "cursor")]
     kept += place
     return f"{url}?{urlencode(kept)}" if kept else url
