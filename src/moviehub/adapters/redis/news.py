@@ -1,9 +1,10 @@
 """News of what changed, over Redis."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from contextvars import Context
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -14,7 +15,6 @@ from redis.retry import Retry
 
 from moviehub.adapters.redis.connection import FAILURES, Connection
 from moviehub.adapters.redis.keyspace import Keyspace
-from moviehub.application.batch import Batch
 from moviehub.application.ports import News
 from moviehub.domain.errors import Unavailable
 
@@ -40,7 +40,9 @@ class RedisNews(News):
         self._redis = keyspace
         self._listeners: list[Callable[[str | None], object]] = []
         self._us = uuid4().hex
-        self._batch: Batch[str, None] = Batch(self._publish)
+        self._untold: dict[str, None] = {}
+        self._waiting: list[asyncio.Future[None]] = []
+        self._telling: asyncio.Task[None] | None = None
         self._channel: Any = None
         self._ponged = True
         self._keeper: asyncio.Task[None] | None = None
@@ -50,8 +52,12 @@ class RedisNews(News):
 
     async def tell(self, *topics: str) -> None:
         self._forward(*topics)
-        with suppress(Unavailable):  # then the others hear nothing either, and keep nothing
-            await self._batch.find("\n".join(topics))
+        self._untold |= dict.fromkeys(topics)
+        told: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(told)
+        if self._telling is None:
+            self._telling = asyncio.create_task(self._tell(), context=Context())  # for others, too
+        await told
 
     def are_heard(self) -> bool:
         if self._keeper is None:
@@ -65,16 +71,24 @@ class RedisNews(News):
             await asyncio.gather(self._keeper, return_exceptions=True)
         self._lose()
 
-    async def _publish(self, topics: Sequence[str]) -> Mapping[str, None]:
-        message = "\n".join((self._us, *topics))
+    async def _tell(self) -> None:
+        """Publish what is untold, all that came meanwhile at once, until there is nothing more.
 
-        async def publish(client: Redis) -> None:
-            await client.publish(CHANNEL, message)
-            # A server may answer who publishes before it passes the message on. The next command comes after both.
-            await client.ping()
-
-        await self._redis.read(CHANNEL, publish)  # may be done twice, for who hears it again forgets no more
-        return {}
+        A server may answer who publishes before it passes the message on; the next command comes after both. So who
+        waits for a message goes on when the next one is published, or a ping is answered if nobody has more to tell.
+        """
+        before: list[asyncio.Future[None]] = []
+        here: list[asyncio.Future[None]] = []
+        try:
+            while self._waiting or before:
+                here, self._waiting, topics, self._untold = self._waiting, [], self._untold, {}
+                with suppress(Unavailable):  # then the others hear nothing either, and keep nothing
+                    await self._redis.read(CHANNEL, partial(_send, "\n".join((self._us, *topics)) if here else None))
+                _go_on(before)
+                before, here = here, []
+        finally:
+            self._telling = None
+            _go_on([*before, *here, *self._waiting])
 
     def _hear(self) -> bool:
         """Take what has come, and tell whether the connection is there."""
@@ -135,6 +149,20 @@ class RedisNews(News):
             channel.disconnect()
             raise
         return channel
+
+
+async def _send(message: str | None, client: Redis) -> None:
+    """Publish a message, twice if need be: who hears it again forgets no more. Without one, a ping."""
+    if message is None:
+        await client.ping()
+    else:
+        await client.publish(CHANNEL, message)
+
+
+def _go_on(waiting: Iterable[asyncio.Future[None]]) -> None:
+    for each in waiting:
+        if not each.done():  # or they went away
+            each.set_result(None)
 
 
 def _subscribe(channel: Any) -> None:

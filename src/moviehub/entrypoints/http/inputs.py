@@ -223,6 +223,8 @@ def _pairs(raw: bytes) -> list[tuple[str, str]]:
 
 def _repeated(pairs: Sequence[tuple[str, Any]]) -> set[str]:
     """The names that come more than once."""
+    if not pairs:
+        return set()
     counted = Counter(name for name, _ in pairs)
     return {name for name, times in counted.items() if times > 1}
 
