@@ -111,6 +111,7 @@ async def test_a_search_is_a_tree_of_what_was_asked_of_redis_tmdb_and_postgres(h
         tmdb("/search/movie", 200),
         postgres("movies_sql.REMEMBER"),
         redis("PUBLISH"),  # there are new films
+        redis("PING"),  # and that is passed on
         redis("SET"),
         redis("EVALSHA"),  # the lease is given back
     ]

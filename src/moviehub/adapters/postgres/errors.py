@@ -25,6 +25,9 @@ DEAD = (
 OTHERS_FIRST = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
 """40001 and 40P01: others were at the same rows, and the server has undone the whole transaction to let them pass."""
 
+OUTDATED = (asyncpg.InvalidCachedStatementError, asyncpg.OutdatedSchemaCacheError)
+"""A migration has changed what a statement returns that the connection has prepared; so will others have done."""
+
 CONSTRAINTS: Mapping[str, Callable[[], MovieHubError]] = {
     "uq_users_username_key": lambda: Taken("username"),
     "uq_users_email_key": lambda: Taken("email"),

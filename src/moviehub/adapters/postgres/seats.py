@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import deque
 
 
 class Seats:
@@ -15,30 +16,53 @@ class Seats:
         self.taken = self.waiting = self.refused = 0
         self.waited = 0.0
         self._patience = patience
-        self._free = asyncio.Semaphore(most)
+        self._queue: deque[asyncio.Future[bool]] = deque()
+        """The turns of those who wait: True with a seat, False without."""
+        self._all_free = asyncio.Event()
 
     async def take(self) -> None:
         """Take one."""
-        if self._free.locked():
-            await self._wait()
-        else:
-            await self._free.acquire()  # without the price of a timer
-        self.taken += 1
+        if self.taken < self.most:
+            self.taken += 1
+        elif not await self._turn():
+            self.refused += 1
+            raise TimeoutError
 
     def give_back(self) -> None:
-        """Give one back."""
+        """Give one back, or rather on to whoever has waited longest."""
+        while self._queue:
+            turn = self._queue.popleft()
+            if not turn.done():
+                turn.set_result(True)
+                return
         self.taken -= 1
-        self._free.release()
+        if not self.taken:
+            self._all_free.set()
 
-    async def _wait(self) -> None:
-        began = time.monotonic()
+    async def all_free(self) -> None:
+        """Wait until nobody has one."""
+        while self.taken:
+            self._all_free.clear()
+            await self._all_free.wait()
+
+    async def _turn(self) -> bool:
+        loop, began = asyncio.get_running_loop(), time.monotonic()
+        turn: asyncio.Future[bool] = loop.create_future()
+        self._queue.append(turn)
+        patience = loop.call_later(self._patience, _refuse, turn)
         self.waiting += 1
         try:
-            async with asyncio.timeout(self._patience):
-                await self._free.acquire()
-        except TimeoutError:
-            self.refused += 1
+            return await turn
+        except asyncio.CancelledError:
+            if not turn.cancelled() and turn.result():  # it was given a seat, and does not come for it
+                self.give_back()
             raise
         finally:
+            patience.cancel()
             self.waiting -= 1
             self.waited += time.monotonic() - began
+
+
+def _refuse(turn: asyncio.Future[bool]) -> None:
+    if not turn.done():
+        turn.set_result(False)

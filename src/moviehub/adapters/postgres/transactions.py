@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import asyncpg
 import structlog
 
 from moviehub.adapters.postgres.errors import FAILURES, translated
@@ -39,10 +40,16 @@ class Transaction(Runs):
         if outcome != COMMIT:  # a statement had failed, somebody caught that, and the server rolled all back
             raise Unavailable("The transaction had failed and was not kept.")
 
+    def end(self) -> None:
+        """Run nothing more, for the connection will be somebody else's."""
+        self._connection = None
+
     @contextmanager
     def _asking(self, what: Statement | str) -> Iterator[None]:
         begun_at, failed = time.monotonic(), True
         try:
+            if self._connection is None:
+                raise asyncpg.InterfaceError("the transaction is over")
             with self._spans(POSTGRES, what):
                 yield
             failed = False

@@ -56,7 +56,7 @@ class RedisNews(News):
         told: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(told)
         if self._telling is None:
-            self._telling = asyncio.create_task(self._tell(), context=Context())  # for others, too
+            self._telling = asyncio.create_task(self._tell())
         await told
 
     def are_heard(self) -> bool:

@@ -158,6 +158,7 @@ class Query(Generic[S]):
         self.rules = rules or {}
         self.aliases = aliases or {}
         self.fields = {field.name: field for field in msgspec.structs.fields(shape)}
+        self._kinds = {name: _bare(field.type) for name, field in self.fields.items()}
         self._parsed = lru_cache(1024)(self._parse)  # the same few are asked again and again
 
     def read(self, request: AnyRequest) -> S:
@@ -174,11 +175,11 @@ class Query(Generic[S]):
             if field is None:
                 continue
             try:
-                value = _parsed(text, field.type)
+                value = _parsed(text, self._kinds[name])
                 if name in self.rules:
                     self.rules[name](value)
             except ValueError:
-                faults[name] = FieldError(name, "type", f"expected {_KINDS[_bare(field.type)]}")
+                faults[name] = FieldError(name, "type", f"expected {_KINDS[self._kinds[name]]}")
             except Invalid as fault:
                 faults.update((error.field, error) for error in fault.errors)
             else:
@@ -244,7 +245,6 @@ def _bare(kind: Any) -> Any:
 
 
 def _parsed(text: str, kind: Any) -> Any:
-    kind = _bare(kind)
     if kind is int and not re.fullmatch(r"-?(0|[1-9][0-9]{0,17})", text):
         raise ValueError(text)
     if kind is float and not re.fullmatch(r"-?[0-9]{1,18}(\.[0-9]{1,30})?", text):
