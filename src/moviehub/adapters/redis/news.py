@@ -24,6 +24,7 @@ CHANNEL = "moviehub:news"
 A cluster has the channel on all its nodes; here it is told and heard on the one that would have a key of this name.
 """
 
+NOWHERE = Context()
 PING_EVERY = 1.0
 PATIENCE = 0.5  # seconds to connect in
 
@@ -45,6 +46,7 @@ class RedisNews(News):
         self._telling: asyncio.Task[None] | None = None
         self._channel: Any = None
         self._ponged = True
+        self._has_looked = False
         self._keeper: asyncio.Task[None] | None = None
 
     def listen(self, listener: Callable[[str | None], object]) -> None:
@@ -62,7 +64,12 @@ class RedisNews(News):
     def are_heard(self) -> bool:
         if self._keeper is None:
             self._keeper = asyncio.create_task(self._keep_hearing(), context=Context())  # it outlives the request
-        return self._hear()
+        if not self._has_looked:
+            # What runs before the loop's next turn came in before this look, and so did all that it may know of.
+            self._has_looked = True
+            asyncio.get_running_loop().call_soon(self._look_again, context=NOWHERE)
+            self._hear()
+        return self._channel is not None
 
     async def close(self) -> None:
         """Hear no more."""
@@ -89,6 +96,9 @@ class RedisNews(News):
         finally:
             self._telling = None
             _go_on([*before, *here, *self._waiting])
+
+    def _look_again(self) -> None:
+        self._has_looked = False
 
     def _hear(self) -> bool:
         """Take what has come, and tell whether the connection is there."""
