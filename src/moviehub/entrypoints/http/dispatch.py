@@ -68,12 +68,11 @@ class Dispatcher:
 
     def _add(self, route: HTTPRoute, given: Mapping[str, Any]) -> None:
         parts = route.path_format.split("/")
-        names = [part[1:-1] for part in parts if part.startswith("{")]
-        if names:
-            (name,) = names
-            place = parts.index(f"{{{name}}}")
-            parts[place] = ANYTHING
-            self._places.setdefault(len(parts), set()).add(place)
+        name = ""
+        for place, part in enumerate(parts):
+            if part.startswith("{"):  # in no path more than one
+                name, parts[place] = part[1:-1], ANYTHING
+                self._places.setdefault(len(parts), set()).add(place)
         methods = self._targets.setdefault("/".join(parts), {})
         for handler in route.route_handlers:
             if "OPTIONS" in handler.http_methods:
@@ -85,7 +84,7 @@ class Dispatcher:
                 given={name: given[name] for name in asked if name != "request"},
                 asks="request" in asked,
                 template=route.path_format,
-                name="".join(names),
+                name=name,
             )
             methods.update((str(method), target) for method in handler.http_methods)
 
