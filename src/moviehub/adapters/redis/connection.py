@@ -11,6 +11,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from moviehub.adapters.redis.client import MOST_DIRECT, DirectClient
 from moviehub.adapters.redis.keyspace import Command, Keyspace
 from moviehub.adapters.redis.spans import tell_commands
 from moviehub.application.tracing import Spans, untraced
@@ -43,8 +44,8 @@ class Connection(Keyspace):
     name = ""  # where there are others
 
     def __init__(self, url: str, *, timeout: float = 0.2, spans: Spans = untraced) -> None:
-        self.reads = _client(url, retries=1)
-        self.writes = _client(url, retries=0)
+        self.reads = DirectClient.from_pool(_pool(url, retries=1, most=MOST_CONNECTIONS - MOST_DIRECT))
+        self.writes = Redis.from_pool(_pool(url, retries=0, most=MOST_CONNECTIONS))
         for client in (self.reads, self.writes):
             tell_commands(client, spans)
         self.url = url
@@ -168,10 +169,10 @@ async def to_each(client: Redis, command: str, keys: Sequence[str | bytes]) -> l
     return told
 
 
-def _client(url: str, *, retries: int) -> Redis:
+def _pool(url: str, *, retries: int, most: int) -> BlockingConnectionPool:
     pool = BlockingConnectionPool.from_url(
         url,
-        max_connections=MOST_CONNECTIONS,
+        max_connections=most,
         timeout=None,  # `ask` bounds the whole, be it the wait for a connection, the connecting or the command
         socket_timeout=None,  # the client's own costs a task a command, a quarter of its CPU
         socket_connect_timeout=None,
@@ -182,4 +183,4 @@ def _client(url: str, *, retries: int) -> Redis:
         pool.connection_class(**pool.connection_kwargs)  # connects to nothing yet, and knows what it may be given
     except TypeError:
         raise ValueError("the URL has a parameter that the client does not know") from None
-    return Redis.from_pool(pool)
+    return pool
