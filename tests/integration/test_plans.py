@@ -112,7 +112,8 @@ def lists() -> Iterator[tuple[Statement, Mapping[str, Any]]]:
                 yield list_statement(*order), {**values, **FIRST}
                 for key in PLACES[name]:
                     place = {"after_key": key, "after_id": POPULAR}
-                    yield list_statement(*order, "behind"), {**values, **FIRST, **place}
+                    for page in (FIRST,) if values else PAGES:  # numbered pages too may be read from there on
+                        yield list_statement(*order, "behind"), {**values, **page, **place}
                 if name == "release_date":
                     yield list_statement(*order, "keyless"), {**values, **FIRST, "after_id": POPULAR}
 
@@ -159,6 +160,7 @@ CONSTANTS: dict[str, Iterable[Mapping[str, Any]]] = {
     "sessions.END_OF_USER": [{"session_id": 1, "at": NOW, "user_id": BUSIEST}],
     "sessions.END_ALL": [{"user_id": BUSIEST, "at": NOW, "but": 0}],
     "sessions.END_EXPIRED": [{"at": A_DAY_AGO, "most": 100}],
+    "films.READ": [{"movie_ids": [POPULAR]}, {"movie_ids": HUNDRED}],
     "movies_sql.GET": [{"movie_id": POPULAR}],
     "movies_sql.FIND_BY_TMDB": [{"tmdb_id": 10_000_001}],
     "movies_sql.DROP": [{"movie_id": POPULAR, "at": NOW}],
@@ -314,7 +316,7 @@ def entered(node: Mapping[str, Any]) -> Iterator[str]:
 async def test_a_cursor_is_where_an_index_is_entered(link: asyncpg.Connection) -> None:
     """Else all that comes before it would be read and thrown away."""
     tried = [(one, values) for one, values in lists() if values.keys() <= {"size", "skipped", "after_key", "after_id"}]
-    tried = [(one, values) for one, values in tried if "after_id" in values]
+    tried = [(one, values) for one, values in tried if "after_id" in values and values["skipped"] == 0]
     for name in ("favorites.LIST_AFTER", "ratings.LIST_AFTER", "ratings.LIST_REVIEWS_AFTER"):
         tried += [(one, values) for one in known()[name] for values in CONSTANTS[name]]
     assert len(tried) == 14 + 2 + 12
@@ -322,6 +324,17 @@ async def test_a_cursor_is_where_an_index_is_entered(link: asyncpg.Connection) -
         there = [each for each in entered(await plan(link, statement, values)) if "ROW(" in each or "IS NULL" in each]
         assert len(there) == 1, (statement.sql, values)
         assert "id" in there[0]
+
+
+async def test_a_list_without_filters_is_planned_once_and_not_for_each_page(link: asyncpg.Connection) -> None:
+    tried = {one: values for one, values in lists() if values.keys() <= {"size", "skipped", "after_key", "after_id"}}
+    assert len(tried) == 10 + 10 + 2
+    for statement, values in tried.items():
+        prepared = await link.prepare(statement.sql, name=f"tried_{id(statement)}")
+        for _ in range(8):  # of which the first five are planned anew whatever they are
+            await prepared.fetch(*statement.arguments(values))
+        seen = "SELECT custom_plans FROM pg_prepared_statements WHERE name = $1"
+        assert await link.fetchval(seen, prepared.get_name()) == 5, statement.sql
 
 
 async def test_what_refers_to_another_table_is_found_by_an_index(link: asyncpg.Connection) -> None:

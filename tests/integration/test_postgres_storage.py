@@ -9,12 +9,14 @@ import asyncpg
 import pytest
 
 from moviehub.adapters.postgres.favorites import PostgresFavorites
+from moviehub.adapters.postgres.films import IdentityMap
 from moviehub.adapters.postgres.migrations import head
 from moviehub.adapters.postgres.movies import Counts, PostgresMovies
 from moviehub.adapters.postgres.movies_sql import closest_statement
 from moviehub.adapters.postgres.pool import Pool
 from moviehub.adapters.postgres.ratings import PostgresRatings
 from moviehub.adapters.postgres.sessions import PostgresSessions
+from moviehub.adapters.postgres.signposts import Signposts
 from moviehub.adapters.postgres.statements import Row, Runs, Statement
 from moviehub.adapters.postgres.storage import PostgresStorage
 from moviehub.application.storage import Storage
@@ -226,25 +228,31 @@ async def test_what_is_read_and_rated_costs_the_same_statements_whatever_the_siz
         await act(counted)
         return counted.count
 
+    at_hand = IdentityMap()
+
     def films(run: Runs) -> PostgresMovies:
-        return PostgresMovies(run, Counts(0, 1))
+        return PostgresMovies(run, at_hand, Counts(0, 1), Signposts(0))
+
+    def opinions(run: Runs, *, locking: bool = False) -> PostgresRatings:
+        return PostgresRatings(run, at_hand, locking=locking)
 
     assert await cost(lambda run: films(run).detail(ids[0])) == 1
     assert await cost(lambda run: films(run).marks(user.id, ids)) == 1
-    assert await cost(lambda run: films(run).list(MovieFilter(), page)) == 2
-    assert await cost(lambda run: films(run).list(MovieFilter(), last)) == 1
+    for unread in (1, 0):  # by one more statement what is not at hand is read
+        assert await cost(lambda run: films(run).list(MovieFilter(), page)) == 2 + unread
+        assert await cost(lambda run: films(run).list(MovieFilter(), last)) == 1 + unread
     assert await cost(lambda run: films(run).list(MovieFilter(search="nothing"), page)) == 1
     assert await cost(lambda run: films(run).closest(MovieFilter(search="flim"), page)) == 2
     assert await cost(lambda run: films(run).outdated(after(1), size)) == 1
     assert await cost(lambda run: films(run).outdated(after(1), size, tmdb_ids=range(size))) == 1
-    assert await cost(lambda run: PostgresFavorites(run).list(user.id, page)) == 1
-    assert await cost(lambda run: PostgresRatings(run, locking=False).list(user.id, page)) == 1
-    assert await cost(lambda run: PostgresRatings(run, locking=False).reviews(ids[0], page)) == 1
+    assert await cost(lambda run: PostgresFavorites(run, at_hand).list(user.id, page)) == 1
+    assert await cost(lambda run: opinions(run).list(user.id, page)) == 1
+    assert await cost(lambda run: opinions(run).reviews(ids[0], page)) == 1
     assert await cost(lambda run: PostgresSessions(run).find(session.id)) == 1
     assert await cost(lambda run: PostgresSessions(run).list(user.id, page, NOW)) == 1
     async with pool.transaction() as transaction:
         counted = Counted(transaction)
-        await PostgresRatings(counted, locking=True).save(user.id, ids[0], Opinion(score=1), NOW)
+        await opinions(counted, locking=True).save(user.id, ids[0], Opinion(score=1), NOW)
         assert counted.count == 1
         await films(counted).remember([facts(number, title="New") for number in range(1, size + 9)], after(1))
         assert counted.count == 2

@@ -10,8 +10,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from moviehub.adapters.memory.cache import MemoryCache
+from moviehub.adapters.postgres.films import READ
 from moviehub.adapters.postgres.migrations import upgrade
-from moviehub.adapters.postgres.replica import HASTE
+from moviehub.adapters.postgres.replica import HASTE, Either, Watch
 from moviehub.adapters.postgres.replicated import ReplicatedStorage
 from moviehub.adapters.postgres.storage import PostgresStorage
 from moviehub.adapters.redis.cache import RedisCache
@@ -271,6 +272,22 @@ async def test_a_film_is_found_before_the_replica_has_it(pair: Pair, opened: Ope
             assert (await uow.ratings.reviews(movie.id, PageRequest())).total == 0
             found = await asyncio.gather(uow.movies.detail(old.id), uow.movies.detail(movie.id))
         assert [each.movie for each in found] == [old, movie]
+
+
+async def test_no_film_is_missed_that_one_server_listed_and_the_other_lacks(pair: Pair, opened: Open) -> None:
+    storage = opened()
+    primary, replica = (PostgresStorage(server.url("live"), **SLOW) for server in (pair.primary, pair.replica))
+    watch = Watch(primary.pool, replica.pool, LONG)
+    (old,) = await remember(storage, facts(1))
+    await pair.caught_up()
+    await watch.look()
+    async with pair.held_back():
+        (new,) = await remember(storage, facts(2))
+        found = await Either(primary.pool, replica.pool, watch).rows(READ, movie_ids=[old.id, new.id])
+        assert {row["movies_id"] for row in found} == {old.id, new.id}
+        assert len(await replica.pool.rows(READ, movie_ids=[old.id, new.id])) == 1
+    for each in (primary, replica):
+        await each.close()
 
 
 @promises.replica_late

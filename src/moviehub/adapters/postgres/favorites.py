@@ -6,7 +6,8 @@ from typing import Any
 from sqlalchemy import Select, Subquery, and_, delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 
-from moviehub.adapters.postgres.rows import marked_of
+from moviehub.adapters.postgres.films import VERSIONED, IdentityMap
+from moviehub.adapters.postgres.rows import mark_of
 from moviehub.adapters.postgres.statements import Row, Runs, Statement, an_id, behind, cut, possible, window
 from moviehub.adapters.postgres.tables import favorites, labelled, movies, parameters, ratings
 from moviehub.application.storage import Favorites
@@ -21,7 +22,7 @@ _ORDER = (favorites.c.created_at.desc(), favorites.c.id.desc())
 
 def _listed(page: Subquery) -> Select[*tuple[Any, ...]]:
     return (
-        select(*labelled(page, favorites), *labelled(movies), *labelled(ratings))
+        select(*labelled(page, favorites), *VERSIONED, *labelled(ratings))
         .select_from(page)
         .join(movies, movies.c.id == page.c.movie_id)
         .outerjoin(ratings, and_(ratings.c.user_id == page.c.user_id, ratings.c.movie_id == page.c.movie_id))
@@ -46,8 +47,9 @@ LIST_AFTER = Statement(_listed(cut(favorites, _AFTER, *_ORDER)))
 class PostgresFavorites(Favorites):
     """Favourites, one a person and film by a constraint."""
 
-    def __init__(self, run: Runs) -> None:
+    def __init__(self, run: Runs, films: IdentityMap) -> None:
         self._run = run
+        self._films = films
 
     async def add(self, user_id: int, movie_id: int, at: datetime) -> bool:
         values = {"user_id": possible(user_id), "movie_id": possible(movie_id), "created_at": at}
@@ -62,7 +64,8 @@ class PostgresFavorites(Favorites):
         rows = await self._run.rows(statement, user_id=possible(user_id), **window(page))
         # No row on a later page means that it is past the end, wherever that is.
         total = None if page.after else rows[0]["total"] if rows else 0
-        return Page.cut(rows, page.size, total, page, _place).map(marked_of)
+        found = Page.cut(rows, page.size, total, page, _place)
+        return await self._films.fill(self._run, found, lambda row, movie: MarkedMovie(movie, mark_of(row)))
 
 
 def _place(row: Row) -> Cursor:

@@ -4,7 +4,9 @@ import time
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
+from moviehub.adapters.postgres.films import IdentityMap
 from moviehub.adapters.postgres.movies_sql import (
     COMPARES_TITLES,
     DETAIL,
@@ -19,11 +21,11 @@ from moviehub.adapters.postgres.movies_sql import (
     closest_statement,
     count_statement,
     filter_values,
-    key_column,
     list_statement,
     remember_values,
 )
 from moviehub.adapters.postgres.rows import mark_of, movie_of
+from moviehub.adapters.postgres.signposts import Places, Signposts
 from moviehub.adapters.postgres.statements import MOST_BIGINT, Row, Runs, first, place_values, possible
 from moviehub.application.batch import Batch, Turns
 from moviehub.application.storage import Movies
@@ -69,9 +71,13 @@ class Counts:
 class PostgresMovies(Movies):
     """Films; if `sharing`, calls of `detail` and `marks` and equal ones of `list` share statements if they coincide."""
 
-    def __init__(self, run: Runs, counts: Counts, *, sharing: bool = False) -> None:
+    def __init__(
+        self, run: Runs, films: IdentityMap, counts: Counts, signposts: Signposts, *, sharing: bool = False
+    ) -> None:
         self._run = run
+        self._films = films
         self._counts = counts
+        self._signposts = signposts
         self._batch = Batch(lambda movie_ids: details(run, movie_ids)) if sharing else None
         self._marks: Batch[Sight, dict[int, Mark]] | None = None
         self._turns: Turns[tuple[MovieFilter, PageRequest], Page[Movie]] | None = None
@@ -86,6 +92,9 @@ class PostgresMovies(Movies):
         if not told:
             return ()
         rows = list(await self._run.rows(REMEMBER, **remember_values(told.values(), at)))
+        self._films.forget(row["id"] for row in rows if row["fetched_at"] == at)
+        if any(row["updated_at"] == at for row in rows):
+            self._signposts.forget()
         if missing := told.keys() - {row["tmdb_id"] for row in rows}:
             # Somebody else kept the very same facts after this statement had begun: it could not see those rows.
             rows += await self._run.rows(READ_REMEMBERED, tmdb_ids=list(missing))
@@ -105,6 +114,7 @@ class PostgresMovies(Movies):
     async def drop(self, movie_id: int, at: datetime) -> None:
         if not await self._run.rows(DROP, movie_id=possible(movie_id), at=at):
             raise MovieNotFound()
+        self._films.forget([movie_id])
 
     async def outdated(
         self, fetched_before: datetime, most: int, *, tmdb_ids: Sequence[int] | None = None
@@ -128,31 +138,45 @@ class PostgresMovies(Movies):
         return await (self._turns.find((wanted, page)) if self._turns else self._list(wanted, page))
 
     async def _list(self, wanted: MovieFilter, page: PageRequest) -> Page[Movie]:
-        key = f"movies_{key_column(wanted.column).name}"
-
         def place(row: Row) -> Cursor:
-            return Cursor(row[key], row["movies_id"])
+            return Cursor(row["key"], row["movies_id"])
 
+        values = filter_values(wanted)
         if page.after is not None:
-            rows = await self._after(wanted, page.after, page.size + 1)
-            return Page.cut(rows, page.size, None, page, place).map(movie_of)
-        values = filter_values(wanted)
-        statement = list_statement(frozenset(values), wanted.column, wanted.descending)
-        size = min(page.size, MOST_COUNTED - page.offset)
-        rows = await self._run.rows(statement, **values, size=size + 1, skipped=page.offset)
-        end = page.offset + min(len(rows), size)
-        # A page that no film follows tells by itself how many there are, or that it is past the end.
-        total = end if 0 < len(rows) <= size else await self._count(values, at_least=end) if rows else 0
-        return Page.cut(rows, size, total, page, place).map(movie_of)
+            rows = await self._after(wanted, values, page.after, page.size + 1)
+            found = Page.cut(rows, page.size, None, page, place)
+        else:
+            places = self._signposts.places
+            size = min(page.size, MOST_COUNTED - page.offset)
+            rows = await self._numbered(wanted, values, page.offset, size + 1, places)
+            end = page.offset + min(len(rows), size)
+            # A page that no film follows tells by itself how many there are, or that it is past the end.
+            total = end if 0 < len(rows) <= size else await self._count(values, at_least=end) if rows else 0
+            found = Page.cut(rows, size, total, page, place)
+            if found.end is not None:
+                places.keep(wanted, end, found.end)
+        return await self._films.fill(self._run, found, lambda _, movie: movie)
 
-    async def _after(self, wanted: MovieFilter, place: Cursor, size: int) -> Sequence[Row]:
+    async def _numbered(
+        self, wanted: MovieFilter, values: Mapping[str, Any], offset: int, size: int, places: Places
+    ) -> Sequence[Row]:
+        """So many films from this offset on, without skipping again what is known to come before it."""
+        known = places.nearest(wanted, offset)
+        # Behind films with a date come those without one, in another statement that would not know how many to skip.
+        if known is not None and (known[0] == offset or wanted.column != "release_date"):
+            return await self._after(wanted, values, known[1], size, skipped=offset - known[0])
+        statement = list_statement(frozenset(values), wanted.column, wanted.descending)
+        return await self._run.rows(statement, **values, size=size, skipped=offset)
+
+    async def _after(
+        self, wanted: MovieFilter, values: Mapping[str, Any], place: Cursor, size: int, *, skipped: int = 0
+    ) -> Sequence[Row]:
         """So many films behind this place: those with a key, and then those without, each by an index."""
-        values = filter_values(wanted)
         rows: list[Row] = []
         order = frozenset(values), wanted.column, wanted.descending
         if place.key is not None:
             behind = list_statement(*order, "behind")
-            rows += await self._run.rows(behind, **values, **place_values(place), size=size, skipped=0)
+            rows += await self._run.rows(behind, **values, **place_values(place), size=size, skipped=skipped)
             place = Cursor(None, MOST_BIGINT if wanted.descending else 0)
         if len(rows) < size and wanted.column == "release_date":
             keyless = list_statement(*order, "keyless")
@@ -181,7 +205,7 @@ class PostgresMovies(Movies):
         found = await self._marks.find(sight) if self._marks else (await marks_of(self._run, [sight]))[sight]
         return found or {}
 
-    async def _count(self, values: Mapping[str, object], *, at_least: int) -> int:
+    async def _count(self, values: Mapping[str, Any], *, at_least: int) -> int:
         key = tuple((name, tuple(value) if isinstance(value, list) else value) for name, value in values.items())
         total = self._counts.find(key)
         if total is None:

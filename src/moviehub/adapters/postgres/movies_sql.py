@@ -24,6 +24,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 
+from moviehub.adapters.postgres.films import VERSIONED
+from moviehub.adapters.postgres.rows import MOVIE
+from moviehub.adapters.postgres.signposts import MOST_BEHIND
 from moviehub.adapters.postgres.statements import (
     MOST_INTEGER,
     Statement,
@@ -35,14 +38,15 @@ from moviehub.adapters.postgres.statements import (
     containing,
     ids,
     possible,
+    unseen,
 )
 from moviehub.adapters.postgres.tables import favorites, labelled, movies, ratings, scores
 from moviehub.domain.movies import FRESH_FOR, MovieFacts, MovieFilter
-from moviehub.domain.pages import MOST_COUNTED
+from moviehub.domain.pages import MOST_COUNTED, MOST_PER_PAGE
 from moviehub.domain.text import LIKE_ENOUGH
 
-GET = Statement(select(*labelled(movies)).where(movies.c.id == an_id("movie_id")))
-FIND_BY_TMDB = Statement(select(*labelled(movies)).where(movies.c.tmdb_id == an_id("tmdb_id")))
+GET = Statement(select(*MOVIE).where(movies.c.id == an_id("movie_id")))
+FIND_BY_TMDB = Statement(select(*MOVIE).where(movies.c.tmdb_id == an_id("tmdb_id")))
 DROP = Statement(
     update(movies)
     .where(movies.c.id == an_id("movie_id"))
@@ -50,7 +54,7 @@ DROP = Statement(
     .returning(movies.c.id.label("id"))
 )
 _outdated = (
-    select(*labelled(movies))
+    select(*MOVIE)
     .where(movies.c.fetched_at < an_instant("fetched_before"))
     .order_by(movies.c.fetched_at, movies.c.id)
     .limit(a_number("most"))
@@ -69,7 +73,7 @@ _scores = (
     .subquery("scores")
 )
 DETAIL = Statement(
-    select(*labelled(movies), _scores.c.score_sum, _scores.c.score_count)
+    select(*MOVIE, _scores.c.score_sum, _scores.c.score_count)
     .outerjoin_from(movies, _scores, _scores.c.movie_id == movies.c.id)
     .where(movies.c.id == func.any(ids("movie_ids")))
 )
@@ -123,8 +127,7 @@ def filter_values(wanted: MovieFilter) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def key_column(column: str) -> Column[Any]:
-    """What holds the key of this order."""
+def _key_column(column: str) -> Column[Any]:
     return movies.c.title_key if column == "title" else movies.c[column]
 
 
@@ -134,31 +137,33 @@ Part = Literal["all", "behind", "keyless"]
 
 @lru_cache(maxsize=512)
 def list_statement(narrowed_by: frozenset[str], column: str, descending: bool, part: Part = "all") -> Statement:
-    """A page of the films that meet these conditions, in this order.
+    """A page of the films that meet these conditions, in this order: which they are, and the key of each.
 
-    Skipping is done on the index alone; only the films of the page itself are read.
+    Behind a place at most `MOST_BEHIND` may be skipped.
     """
-    key = key_column(column)
+    key = _key_column(column)
     last = movies.c.id.desc() if descending else movies.c.id.asc()
     order = [key.desc() if descending else key.asc(), last]
     if column == "release_date":
         order[0] = order[0].nulls_last()
     conditions = [condition for name, condition in _CONDITIONS.items() if name in narrowed_by]
     if part == "behind":
-        conditions.append(behind(key, movies.c.id, descending=descending))
+        conditions.append(behind(key, movies.c.id, descending=descending, hidden=not narrowed_by))
     elif part == "keyless":
-        after = an_id("after_id")
+        after = an_id("after_id") if narrowed_by else unseen(an_id("after_id"))
         conditions += [key.is_(None), movies.c.id < after if descending else movies.c.id > after]
-    size: Any = a_number("size")
-    skipped: Any = a_number("skipped")
-    if not conditions:
-        # How to read the whole list is plain whatever the page, and planning it anew each time costs more than reading
-        # it. Numbers that the planner cannot see make it keep one plan; conditions it should see.
-        size, skipped = (select(number).scalar_subquery() for number in (size, skipped))
-    page = select(movies.c.id).where(*conditions).order_by(*order).limit(size).offset(skipped)
-    return Statement(
-        select(*labelled(movies)).where(movies.c.id == func.any(func.array(page.scalar_subquery()))).order_by(*order)
-    )
+    found = select(*VERSIONED, key.label("key")).where(*conditions).order_by(*order)
+    if narrowed_by:
+        return Statement(found.limit(a_number("size")).offset(a_number("skipped")))
+    # How to read the whole list is plain whatever the page, and planning it anew each time costs more than reading it.
+    # Conditions the planner should see.
+    size, skipped = unseen(a_number("size")), unseen(a_number("skipped"))
+    if part == "all":  # skipping is done on the index alone, and only the films of the page itself are read
+        page = select(movies.c.id).order_by(*order).limit(size).offset(skipped)
+        return Statement(found.where(movies.c.id == func.any(func.array(page.scalar_subquery()))))
+    # This number the planner sees: else it would take them for a part of all, and think of reading all.
+    few = found.limit(literal_column(str(MOST_BEHIND + MOST_PER_PAGE + 1))).subquery("few")
+    return Statement(select(few).limit(size).offset(skipped))
 
 
 @lru_cache(maxsize=256)
@@ -200,7 +205,7 @@ def closest_statement(narrowed_by: frozenset[str]) -> Statement:
         .cte("found")
     )
     return Statement(
-        select(*labelled(movies), select(func.count()).select_from(found).scalar_subquery().label("total"))
+        select(*MOVIE, select(func.count()).select_from(found).scalar_subquery().label("total"))
         .join_from(found, movies, movies.c.id == found.c.id)
         .order_by(*order)
         .limit(a_number("size"))

@@ -21,7 +21,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 
-from moviehub.adapters.postgres.rows import marked_of, rating_of
+from moviehub.adapters.postgres.films import VERSIONED, IdentityMap
+from moviehub.adapters.postgres.rows import MOVIE, mark_of, marked_of, rating_of
 from moviehub.adapters.postgres.statements import Row, Runs, Statement, an_id, behind, cut, first, ids, possible, window
 from moviehub.adapters.postgres.tables import favorites, labelled, movies, ratings, scores, users
 from moviehub.application.batch import Batch
@@ -64,7 +65,7 @@ _saved = (
     .cte("saved")
 )
 SAVE = Statement(
-    select(*labelled(_saved, ratings), *labelled(movies), *labelled(favorites))
+    select(*labelled(_saved, ratings), *MOVIE, *labelled(favorites))
     .select_from(_saved)
     .join(movies, movies.c.id == _saved.c.movie_id)
     .outerjoin(favorites, and_(favorites.c.user_id == _saved.c.user_id, favorites.c.movie_id == _saved.c.movie_id)),
@@ -80,7 +81,7 @@ _ORDER = (ratings.c.updated_at.desc(), ratings.c.id.desc())
 
 def _listed(page: Subquery) -> Select[*tuple[Any, ...]]:
     return (
-        select(*labelled(page, ratings), *labelled(movies), *labelled(favorites))
+        select(*labelled(page, ratings), *VERSIONED, *labelled(favorites))
         .select_from(page)
         .join(movies, movies.c.id == page.c.movie_id)
         .outerjoin(favorites, and_(favorites.c.user_id == page.c.user_id, favorites.c.movie_id == page.c.movie_id))
@@ -139,8 +140,9 @@ class PostgresRatings(Ratings):
     With `together`, calls of `save` that come at once are one transaction, so that all wait for the disk once.
     """
 
-    def __init__(self, run: Runs, *, locking: bool, together: bool = False) -> None:
+    def __init__(self, run: Runs, films: IdentityMap, *, locking: bool, together: bool = False) -> None:
         self._run = run
+        self._films = films
         self._get = GET_LOCKED if locking else GET
         self._batch: Batch[Told, Saved | MovieHubError] | None = None
         if together:
@@ -172,7 +174,8 @@ class PostgresRatings(Ratings):
         rows = await self._run.rows(statement, user_id=possible(user_id), **window(page))
         # No row on a later page means that it is past the end, wherever that is.
         total = None if page.after else rows[0]["total"] if rows else 0
-        return Page.cut(rows, page.size, total, page, _place).map(marked_of)
+        found = Page.cut(rows, page.size, total, page, _place)
+        return await self._films.fill(self._run, found, lambda row, movie: MarkedMovie(movie, mark_of(row)))
 
     async def reviews(self, movie_id: int, page: PageRequest) -> Page[Review]:
         start = min(page.offset, MOST_COUNTED)

@@ -7,6 +7,7 @@ from typing import Any
 
 import structlog
 
+from moviehub.adapters.postgres.films import READ
 from moviehub.adapters.postgres.movies_sql import DETAIL, FIND_BY_TMDB, GET
 from moviehub.adapters.postgres.ratings import LIST_REVIEWS
 from moviehub.adapters.postgres.statements import Row, Runs, Statement
@@ -154,6 +155,6 @@ class Either(Runs):
 
 
 def _lacks(statement: Statement, values: dict[str, Any], found: Sequence[Row]) -> bool:
-    if statement is DETAIL:
+    if statement is DETAIL or statement is READ:
         return len(found) < len(values["movie_ids"])
     return not found and statement in OF_A_FILM

@@ -1,12 +1,16 @@
 """How a row of `labelled` columns reads as an entity: one function a table."""
 
 from moviehub.adapters.postgres.statements import Row
+from moviehub.adapters.postgres.tables import labelled, movies
 from moviehub.domain.audit import Entry, Event, Recorded
 from moviehub.domain.favorites import Favorite
 from moviehub.domain.movies import Mark, MarkedMovie, Movie, MovieFacts
 from moviehub.domain.ratings import Opinion, Rating
 from moviehub.domain.sessions import Session
 from moviehub.domain.users import User
+
+MOVIE = [column for column in labelled(movies) if column.name != "movies_title_key"]
+"""What a film is read from: the folded title is for orders and searches alone."""
 
 
 def user_of(row: Row) -> User:

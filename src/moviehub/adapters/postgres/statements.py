@@ -121,6 +121,11 @@ def an_instant(name: str) -> BindParameter[Any]:
     return bindparam(name, type_=DateTime(timezone=True))
 
 
+def unseen(parameter: BindParameter[Any]) -> ColumnElement[Any]:
+    """The same, hidden from the planner: without better knowledge it keeps one plan, and planning is dear."""
+    return select(parameter).scalar_subquery()
+
+
 def possible(number: int) -> int:
     """`number` if it can be an id, else 0, which none is: what cannot be there is absent, not a fault."""
     return number if 1 <= number <= MOST_BIGINT else 0
@@ -157,9 +162,12 @@ def cut(table: Table, condition: ColumnElement[bool], *order: ColumnElement[Any]
     return select(table).where(table.c.id == func.any(func.array(wanted.scalar_subquery()))).subquery("page")
 
 
-def behind(key: ColumnElement[Any], number: ColumnElement[int], *, descending: bool = True) -> ColumnElement[bool]:
-    """What comes after the place `after_key`, `after_id` in the order of these two columns."""
-    here, there = tuple_(key, number), tuple_(bindparam("after_key", type_=key.type), an_id("after_id"))
+def behind(
+    key: ColumnElement[Any], number: ColumnElement[int], *, descending: bool = True, hidden: bool = False
+) -> ColumnElement[bool]:
+    """What comes after the place `after_key`, `after_id` in the order of these two columns; `hidden` as in `unseen`."""
+    place = bindparam("after_key", type_=key.type), an_id("after_id")
+    here, there = tuple_(key, number), tuple_(*map(unseen, place) if hidden else place)
     return here < there if descending else here > there
 
 

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from moviehub.adapters.postgres.audit import PostgresAudit, tell
 from moviehub.adapters.postgres.diagnosis import Diagnosis, diagnose
 from moviehub.adapters.postgres.favorites import PostgresFavorites
+from moviehub.adapters.postgres.films import IdentityMap
 from moviehub.adapters.postgres.movies import Counts, PostgresMovies
 from moviehub.adapters.postgres.pool import Autocommit, Pool
 from moviehub.adapters.postgres.ratings import PostgresRatings
 from moviehub.adapters.postgres.sessions import PostgresSessions, signed_in
+from moviehub.adapters.postgres.signposts import Signposts
 from moviehub.adapters.postgres.statements import Runs, Statement
 from moviehub.adapters.postgres.users import PostgresUsers
 from moviehub.application.batch import Batch
@@ -45,7 +47,8 @@ class PostgresStorage(Storage):
     are for a connection when all are lent, for a new one, and for a statement. Without `statement_cache` it works
     behind a pooler that hands out connections by the transaction. As many `workers` as there are open so many
     connections each. A statement that takes `slow_query_ms` milliseconds is logged by its name, unless that is 0. How
-    many films a list has in all may be `count_ttl` seconds old, if they are `count_from` or more.
+    many films a list has in all may be `count_ttl` seconds old, if they are `count_from` or more; so may be where a
+    page far from the first begins.
     """
 
     def __init__(
@@ -76,15 +79,17 @@ class PostgresStorage(Storage):
             slow_query_ms=slow_query_ms,
             spans=spans,
         )
+        self._films = IdentityMap()
         self._counts = Counts(count_ttl, count_from)
+        self._signposts = Signposts(count_ttl)
         self._reading = self.reads(self.pool)
         each = Autocommit(self.pool)
         self._autocommit = PostgresWork(
             users=PostgresUsers(each, locking=False),
             sessions=PostgresSessions(each),
-            movies=PostgresMovies(each, self._counts),
-            favorites=PostgresFavorites(each),
-            ratings=PostgresRatings(each, locking=False, together=True),
+            movies=self._movies(each),
+            favorites=PostgresFavorites(each, self._films),
+            ratings=PostgresRatings(each, self._films, locking=False, together=True),
             audit=PostgresAudit(each, tell),
         )
 
@@ -95,9 +100,9 @@ class PostgresStorage(Storage):
             yield PostgresWork(
                 users=PostgresUsers(run, locking=True),
                 sessions=PostgresSessions(run),
-                movies=PostgresMovies(run, self._counts),
-                favorites=PostgresFavorites(run),
-                ratings=PostgresRatings(run, locking=True),
+                movies=self._movies(run),
+                favorites=PostgresFavorites(run, self._films),
+                ratings=PostgresRatings(run, self._films, locking=True),
                 audit=PostgresAudit(run, entries.append),
             )
 
@@ -113,11 +118,14 @@ class PostgresStorage(Storage):
         return PostgresWork(
             users=PostgresUsers(pool, locking=False),
             sessions=PostgresSessions(pool, Batch(lambda session_ids: signed_in(pool, session_ids))),
-            movies=PostgresMovies(run, self._counts, sharing=True),
-            favorites=PostgresFavorites(run),
-            ratings=PostgresRatings(run, locking=False),
+            movies=self._movies(run, sharing=True),
+            favorites=PostgresFavorites(run, self._films),
+            ratings=PostgresRatings(run, self._films, locking=False),
             audit=PostgresAudit(pool, tell),
         )
+
+    def _movies(self, run: Runs, *, sharing: bool = False) -> PostgresMovies:
+        return PostgresMovies(run, self._films, self._counts, self._signposts, sharing=sharing)
 
     async def ping(self) -> None:
         """Raise Unavailable if the database does not answer, and did not a moment ago."""
