@@ -90,10 +90,10 @@ class Limiter:
 
     async def read(self, limit: Limit, key: str) -> Standing:
         """Count one request and tell the others soon: no round trip for most, and perhaps a twentieth too many pass."""
-        return self._glance(limit, key) or await self._count(limit, key)
+        return self.glance(limit, key) or await self._count(limit, key)
 
-    def _glance(self, limit: Limit, key: str) -> Standing | None:
-        """The same where the others need not be asked, which is nearly always; else None, and nothing is counted."""
+    def glance(self, limit: Limit, key: str) -> Standing | None:
+        """What `read` gives where the others need not be asked, which is nearly always; else None, uncounted."""
         now = self._now()
         window = self._window(limit, key, now)
         used = window.counted + window.telling + window.untold

@@ -138,7 +138,8 @@ class Edge:
             if self.access.every:  # of a crowd it is enough to know how many
                 self.access.tell(exchange, "(none)", time.perf_counter() - started)
             return
-        receive = self.overload.begin(kind, receive)
+        if kind is not None:
+            receive = self.overload.begin(kind, receive)
         try:
             limited = None
             if authorization is None and path not in UNLIMITED:
@@ -153,7 +154,8 @@ class Edge:
                 draft = await self._draft(scope, receive, exchange, fault, origin, page, key)
                 await self._send(draft, exchange, gzipped, condition, send)
         finally:
-            self.overload.end(kind)
+            if kind is not None:
+                self.overload.end(kind)
         seconds = time.perf_counter() - started
         template = scope.get("path_template") or "(none)"
         self.metrics.count(method, template, exchange.status, seconds)

@@ -77,7 +77,7 @@ class Overload:
         # Flights have bounds of their own, so they count only when there are more of them than can be meant.
         return crowd >= (most // 2 if kind == "search" else most * 3 // 4) or len(self._flights) >= self._most
 
-    def begin(self, kind: Kind | None, receive: Receive) -> Receive:
+    def begin(self, kind: Kind, receive: Receive) -> Receive:
         """A request takes its place; with what it gives back, a body can be waited for without one."""
         self._count(kind, 1)
         if kind not in ("write", "entry"):
@@ -92,7 +92,7 @@ class Overload:
 
         return received
 
-    def end(self, kind: Kind | None) -> None:
+    def end(self, kind: Kind) -> None:
         """It gives its place back."""
         self._count(kind, -1)
 
@@ -107,6 +107,5 @@ class Overload:
             (b"content-length", b"%d" % len(body)),
         ], body
 
-    def _count(self, kind: Kind | None, change: int) -> None:
-        if kind is not None:
-            self.under_way[kind] += change
+    def _count(self, kind: Kind, change: int) -> None:
+        self.under_way[kind] += change
