@@ -65,7 +65,7 @@ openapi: $(DONE) ## print the OpenAPI document
 	@$(BIN)/moviehub openapi
 
 bench: $(DONE) ## measure requests a second
-	@$(BIN)/python scripts/bench.py
+	@$(BIN)/python scripts/bench.py $(ARGS)
 
 hotspots: $(DONE) ## show where the CPU of a request goes
 	@$(BIN)/python scripts/hotspots.py $(ARGS)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from moviehub.application.batch import Batch
+from moviehub.application.batch import Batch, Turns
 from moviehub.domain.errors import Unavailable
 from moviehub.domain.pages import NoSuchPage
 
@@ -117,3 +117,47 @@ async def test_a_failure_that_all_have_left_is_nobodys_complaint(
     gc.collect()
     assert found == "1 by 2"
     assert complaints == []
+
+
+class Slow:
+    """A read that ends when it is told to."""
+
+    def __init__(self) -> None:
+        self.under_way: list[asyncio.Future[str]] = []
+        self.turns: Turns[str, str] = Turns(self._read)
+
+    async def _read(self, key: str) -> str:
+        self.under_way.append(asyncio.get_running_loop().create_future())
+        return f"{key} {await self.under_way[-1]}"
+
+    async def asked(self, count: int) -> list[asyncio.Task[str]]:
+        callers = [asyncio.create_task(self.turns.find("list")) for _ in range(count)]
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        return callers
+
+
+async def test_equal_calls_that_come_meanwhile_share_a_turn_that_began_after_them() -> None:
+    slow = Slow()
+    first = await slow.asked(1)
+    others = await slow.asked(5)
+    assert len(slow.under_way) == 2
+    late = await slow.asked(3)
+    slow.under_way[1].set_result("second")
+    assert await asyncio.gather(*others) == ["list second"] * 5
+    await asyncio.sleep(0)
+    slow.under_way[2].set_result("third")
+    assert await asyncio.gather(*late) == ["list third"] * 3
+    slow.under_way[0].set_result("first")
+    assert await first[0] == "list first"
+    assert len(slow.under_way) == 3
+
+
+async def test_who_goes_away_while_alone_is_in_nobodys_way() -> None:
+    slow = Slow()
+    (gone,) = await slow.asked(1)
+    gone.cancel()
+    await asyncio.gather(gone, return_exceptions=True)
+    (caller,) = await slow.asked(1)
+    slow.under_way[1].set_result("again")
+    assert await caller == "list again"

@@ -22,13 +22,13 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 
 from moviehub.adapters.postgres.films import VERSIONED, IdentityMap
-from moviehub.adapters.postgres.rows import MOVIE, mark_of, marked_of, rating_of
+from moviehub.adapters.postgres.rows import MOVIE, favorite_of, mark_of, movie_of, rating_of
 from moviehub.adapters.postgres.statements import Row, Runs, Statement, an_id, behind, cut, first, ids, possible, window
 from moviehub.adapters.postgres.tables import favorites, labelled, movies, ratings, scores, users
 from moviehub.application.batch import Batch
 from moviehub.application.storage import Ratings
 from moviehub.domain.errors import MovieHubError, Unavailable
-from moviehub.domain.movies import MarkedMovie, MovieNotFound
+from moviehub.domain.movies import Mark, MarkedMovie, MovieNotFound
 from moviehub.domain.pages import MOST_COUNTED, Cursor, Page, PageRequest
 from moviehub.domain.ratings import Opinion, Rating, RatingNotFound, Review
 
@@ -208,9 +208,19 @@ async def saved(run: Runs, told: Sequence[Told]) -> Mapping[Told, Saved]:
         instants=[one.at for one in told],
     )
     found = {(row["ratings_user_id"], row["ratings_movie_id"]): row for row in rows}
-    return {
-        one: (marked_of(row), row["ratings_created"]) for one in told for row in (found[one.user_id, one.movie_id],)
-    }
+    return {one: _saved_of(one, found[one.user_id, one.movie_id]) for one in told}
+
+
+def _saved_of(told: Told, row: Row) -> Saved:
+    rating = Rating(
+        id=row["ratings_id"],
+        user_id=told.user_id,
+        movie_id=told.movie_id,
+        opinion=told.opinion,
+        created_at=row["ratings_created_at"],
+        updated_at=row["ratings_updated_at"],
+    )
+    return MarkedMovie(movie_of(row), Mark(favorite_of(row), rating)), row["ratings_created"]
 
 
 async def saved_each(run: Runs, told: Sequence[Told]) -> Mapping[Told, Saved | MovieHubError]:

@@ -4,7 +4,7 @@ from moviehub.adapters.postgres.statements import Row
 from moviehub.adapters.postgres.tables import labelled, movies
 from moviehub.domain.audit import Entry, Event, Recorded
 from moviehub.domain.favorites import Favorite
-from moviehub.domain.movies import Mark, MarkedMovie, Movie, MovieFacts
+from moviehub.domain.movies import Mark, Movie, MovieFacts
 from moviehub.domain.ratings import Opinion, Rating
 from moviehub.domain.sessions import Session
 from moviehub.domain.users import User
@@ -100,11 +100,6 @@ def rating_of(row: Row) -> Rating | None:
 def mark_of(row: Row) -> Mark:
     """What one person has said of one film."""
     return Mark(favorite_of(row), rating_of(row))
-
-
-def marked_of(row: Row) -> MarkedMovie:
-    """The film as one person sees it."""
-    return MarkedMovie(movie_of(row), mark_of(row))
 
 
 def recorded_of(row: Row) -> Recorded:
