@@ -13,6 +13,8 @@ DONE := .venv/made-for
 ifneq ($(shell $(BIN)/python -c '' 2>/dev/null && cat $(DONE) 2>/dev/null),$(CURDIR))
 REMAKE := remake
 endif
+# The lock is whole, so nothing is resolved: pip before 23.3, as Debian 12 has it, refuses a lock whose extras have a newer
+# release (its issue 12345).
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq --no-compile --root-user-action=ignore
 
 .PHONY: help install run run-memory test test-faults soak check fmt lock migrate revision openapi bench hotspots populate scale audit sbom clean remake
@@ -46,6 +48,7 @@ check: $(DONE) ## format, lint, types, import rules and the lock, without changi
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/python scripts/lock.py check
+	@$(BIN)/python -m pip --disable-pip-version-check check
 
 fmt: $(DONE) ## format the code and mend what can be mended
 	@$(BIN)/ruff check --fix-only --quiet .
@@ -96,7 +99,7 @@ $(DONE): requirements.lock pyproject.toml $(REMAKE)
 	@echo 'Installing into .venv, about a minute ...'
 	@$(if $(REMAKE),$(PYTHON) -m venv --clear .venv)
 	@rm -f $@
-	@$(PIP) --require-hashes -r requirements.lock
+	@$(PIP) --no-deps --require-hashes -r requirements.lock
 	@$(PIP) --no-deps --no-build-isolation -e .
 	@printf '%s' '$(CURDIR)' > $@
 
