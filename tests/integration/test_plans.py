@@ -92,6 +92,9 @@ PLACES: dict[str, tuple[object, ...]] = {
 SCROLLED = [{**FIRST, "after_key": at, "after_id": POPULAR} for at in (A_DAY_AGO, IN_A_DAY)]
 
 
+Asked = tuple[Statement, Mapping[str, Any]]
+
+
 def filters() -> Iterator[MovieFilter]:
     """Each filter, wide and narrow, each two of them, and none."""
     yield MovieFilter()
@@ -102,7 +105,7 @@ def filters() -> Iterator[MovieFilter]:
             yield MovieFilter(**one, **other)
 
 
-def lists() -> Iterator[tuple[Statement, Mapping[str, Any]]]:
+def lists() -> Iterator[Asked]:
     for wanted in filters():
         for name in ORDERINGS:
             for ordering in (name, f"-{name}"):
@@ -116,15 +119,31 @@ def lists() -> Iterator[tuple[Statement, Mapping[str, Any]]]:
                         yield list_statement(*order, "behind"), {**values, **page, **place}
                 if name == "release_date":
                     yield list_statement(*order, "keyless"), {**values, **FIRST, "after_id": POPULAR}
+                if not values:
+                    yield from lists_of_many(*order)
 
 
-def counts() -> Iterator[tuple[Statement, Mapping[str, Any]]]:
+def lists_of_many(narrowed_by: frozenset[str], column: str, descending: bool) -> Iterator[Asked]:
+    order = narrowed_by, column, descending
+    yield list_statement(*order, many=True), together(*PAGES)
+    places = [{**page, "after_key": PLACES[column][-1], "after_id": POPULAR} for page in PAGES]
+    yield list_statement(*order, "behind", many=True), together(*places)
+    if column == "release_date":
+        yield list_statement(*order, "keyless", many=True), together({**FIRST, "after_id": POPULAR})
+
+
+def together(*askings: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Of several askings the values of a statement that answers all of them."""
+    return {name: [asking[name] for asking in askings] for name in askings[0]}
+
+
+def counts() -> Iterator[Asked]:
     for wanted in filters():
         values = filter_values(wanted)
         yield count_statement(frozenset(values)), values
 
 
-def closest() -> Iterator[tuple[Statement, Mapping[str, Any]]]:
+def closest() -> Iterator[Asked]:
     for wanted in (MovieFilter(), MovieFilter(genres=(18,)), MovieFilter(min_rating=5.0)):
         values = filter_values(wanted)
         for sought in ("silver horse", "silbr"):
@@ -132,7 +151,7 @@ def closest() -> Iterator[tuple[Statement, Mapping[str, Any]]]:
             yield closest_statement(frozenset(values)), {**values, **words, **FIRST}
 
 
-MADE: dict[str, Callable[[], Iterable[tuple[Statement, Mapping[str, Any]]]]] = {
+MADE: dict[str, Callable[[], Iterable[Asked]]] = {
     "movies_sql.list_statement": lists,
     "movies_sql.count_statement": counts,
     "movies_sql.closest_statement": closest,
@@ -204,7 +223,19 @@ CONSTANTS: dict[str, Iterable[Mapping[str, Any]]] = {
 }
 """Values for each statement that a constant holds: usual ones, and the worst that there are."""
 
-OF_A_PERSON = {"favorites.LIST", "ratings.LIST"}
+OF_MANY = {
+    "favorites.LIST": "favorites.LISTS",
+    "favorites.LIST_AFTER": "favorites.LISTS_AFTER",
+    "ratings.LIST": "ratings.LISTS",
+    "ratings.LIST_AFTER": "ratings.LISTS_AFTER",
+    "ratings.LIST_REVIEWS": "ratings.LISTS_OF_REVIEWS",
+    "ratings.LIST_REVIEWS_AFTER": "ratings.LISTS_OF_REVIEWS_AFTER",
+}
+"""Statements for one, and for many who ask the same at once."""
+
+CONSTANTS.update({many: [together(*CONSTANTS[one])] for one, many in OF_MANY.items()})
+
+OF_A_PERSON = {"favorites.LIST", "ratings.LIST", "favorites.LISTS", "ratings.LISTS"}
 """What counts all that one person has said: nobody else makes it more."""
 
 OF_NO_TABLE = {
@@ -316,10 +347,11 @@ def entered(node: Mapping[str, Any]) -> Iterator[str]:
 async def test_a_cursor_is_where_an_index_is_entered(link: asyncpg.Connection) -> None:
     """Else all that comes before it would be read and thrown away."""
     tried = [(one, values) for one, values in lists() if values.keys() <= {"size", "skipped", "after_key", "after_id"}]
-    tried = [(one, values) for one, values in tried if "after_id" in values and values["skipped"] == 0]
-    for name in ("favorites.LIST_AFTER", "ratings.LIST_AFTER", "ratings.LIST_REVIEWS_AFTER"):
-        tried += [(one, values) for one in known()[name] for values in CONSTANTS[name]]
-    assert len(tried) == 14 + 2 + 12
+    tried = [(one, values) for one, values in tried if "after_id" in values and values["skipped"] in (0, [0], [0, 90])]
+    for name in CONSTANTS:
+        if name.endswith("_AFTER"):
+            tried += [(one, values) for one in known()[name] for values in CONSTANTS[name]]
+    assert len(tried) == 14 + 2 + 12 + 12 + 3
     for statement, values in tried:
         there = [each for each in entered(await plan(link, statement, values)) if "ROW(" in each or "IS NULL" in each]
         assert len(there) == 1, (statement.sql, values)
@@ -328,7 +360,7 @@ async def test_a_cursor_is_where_an_index_is_entered(link: asyncpg.Connection) -
 
 async def test_a_list_without_filters_is_planned_once_and_not_for_each_page(link: asyncpg.Connection) -> None:
     tried = {one: values for one, values in lists() if values.keys() <= {"size", "skipped", "after_key", "after_id"}}
-    assert len(tried) == 10 + 10 + 2
+    assert len(tried) == 2 * (10 + 10 + 2)
     for statement, values in tried.items():
         prepared = await link.prepare(statement.sql, name=f"tried_{id(statement)}")
         for _ in range(8):  # of which the first five are planned anew whatever they are

@@ -18,6 +18,7 @@ from moviehub.adapters.postgres.movies_sql import (
     OUTDATED_OF,
     READ_REMEMBERED,
     REMEMBER,
+    Part,
     closest_statement,
     count_statement,
     filter_values,
@@ -27,6 +28,7 @@ from moviehub.adapters.postgres.movies_sql import (
 from moviehub.adapters.postgres.rows import mark_of, movie_of
 from moviehub.adapters.postgres.signposts import Places, Signposts
 from moviehub.adapters.postgres.statements import MOST_BIGINT, Row, Runs, first, place_values, possible
+from moviehub.adapters.postgres.together import Together
 from moviehub.application.batch import Batch, Turns
 from moviehub.application.storage import Movies
 from moviehub.domain.movies import Mark, Movie, MovieDetail, MovieFacts, MovieFilter, MovieNotFound
@@ -69,7 +71,10 @@ class Counts:
 
 
 class PostgresMovies(Movies):
-    """Films; if `sharing`, calls of `detail` and `marks` and equal ones of `list` share statements if they coincide."""
+    """Films; if `sharing`, calls of `detail`, `marks` and `list` that coincide share statements.
+
+    Of lists those that are narrowed do so only if they are equal.
+    """
 
     def __init__(
         self, run: Runs, films: IdentityMap, counts: Counts, signposts: Signposts, *, sharing: bool = False
@@ -83,7 +88,9 @@ class PostgresMovies(Movies):
         self._turns: Turns[tuple[MovieFilter, PageRequest], Page[Movie]] | None = None
         if sharing:
             self._marks = Batch(lambda sights: marks_of(run, sights))
-            self._turns = Turns(lambda key: self._list(*key))
+            self._turns = Turns(lambda key: self._list(key[0], filter_values(key[0]), key[1]))
+        self._sharing = sharing
+        self._whole: dict[tuple[str, bool, Part], Together] = {}
 
     async def remember(self, facts: Sequence[MovieFacts], at: datetime) -> tuple[Movie, ...]:
         told: dict[int, MovieFacts] = {}
@@ -135,13 +142,15 @@ class PostgresMovies(Movies):
 
     async def list(self, wanted: MovieFilter, page: PageRequest) -> Page[Movie]:
         page.refuse_past(MOST_COUNTED)
-        return await (self._turns.find((wanted, page)) if self._turns else self._list(wanted, page))
+        values = filter_values(wanted)
+        if values and self._turns:
+            return await self._turns.find((wanted, page))
+        return await self._list(wanted, values, page)
 
-    async def _list(self, wanted: MovieFilter, page: PageRequest) -> Page[Movie]:
+    async def _list(self, wanted: MovieFilter, values: Mapping[str, Any], page: PageRequest) -> Page[Movie]:
         def place(row: Row) -> Cursor:
             return Cursor(row["key"], row["movies_id"])
 
-        values = filter_values(wanted)
         if page.after is not None:
             rows = await self._after(wanted, values, page.after, page.size + 1)
             found = Page.cut(rows, page.size, None, page, place)
@@ -165,23 +174,31 @@ class PostgresMovies(Movies):
         # Behind films with a date come those without one, in another statement that would not know how many to skip.
         if known is not None and (known[0] == offset or wanted.column != "release_date"):
             return await self._after(wanted, values, known[1], size, skipped=offset - known[0])
-        statement = list_statement(frozenset(values), wanted.column, wanted.descending)
-        return await self._run.rows(statement, **values, size=size, skipped=offset)
+        return await self._read(wanted, values, "all", size=size, skipped=offset)
 
     async def _after(
         self, wanted: MovieFilter, values: Mapping[str, Any], place: Cursor, size: int, *, skipped: int = 0
     ) -> Sequence[Row]:
         """So many films behind this place: those with a key, and then those without, each by an index."""
         rows: list[Row] = []
-        order = frozenset(values), wanted.column, wanted.descending
         if place.key is not None:
-            behind = list_statement(*order, "behind")
-            rows += await self._run.rows(behind, **values, **place_values(place), size=size, skipped=skipped)
+            rows += await self._read(wanted, values, "behind", **place_values(place), size=size, skipped=skipped)
             place = Cursor(None, MOST_BIGINT if wanted.descending else 0)
         if len(rows) < size and wanted.column == "release_date":
-            keyless = list_statement(*order, "keyless")
-            rows += await self._run.rows(keyless, **values, after_id=place.id, size=size - len(rows), skipped=0)
+            left = size - len(rows)
+            rows += await self._read(wanted, values, "keyless", after_id=place.id, size=left, skipped=0)
         return rows
+
+    async def _read(self, wanted: MovieFilter, values: Mapping[str, Any], part: Part, **page: Any) -> Sequence[Row]:
+        """A part of a list; of the whole one, together with others who read it at this moment."""
+        order = wanted.column, wanted.descending, part
+        if values:
+            return await self._run.rows(list_statement(frozenset(values), *order), **values, **page)
+        together = self._whole.get(order)
+        if together is None:
+            one, many = (list_statement(frozenset(), *order, many=many) for many in (False, True))
+            together = self._whole[order] = Together(self._run, one, many if self._sharing else None)
+        return await together.rows(**page)
 
     async def closest(self, wanted: MovieFilter, page: PageRequest) -> Page[Movie]:
         page.refuse_past(MOST_COUNTED)

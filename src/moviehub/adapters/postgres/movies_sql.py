@@ -1,16 +1,18 @@
 """The statements about films; lists have one for each combination of filters and order, made when first asked for."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from functools import lru_cache
 from typing import Any, Literal
 
 from sqlalchemy import (
+    BindParameter,
     Column,
     ColumnElement,
     Date,
     Double,
     Integer,
+    Select,
     Table,
     Text,
     and_,
@@ -29,6 +31,7 @@ from moviehub.adapters.postgres.rows import MOVIE
 from moviehub.adapters.postgres.signposts import MOST_BEHIND
 from moviehub.adapters.postgres.statements import (
     MOST_INTEGER,
+    Columns,
     Statement,
     a_number,
     a_text,
@@ -37,6 +40,7 @@ from moviehub.adapters.postgres.statements import (
     behind,
     containing,
     ids,
+    of_many,
     possible,
     unseen,
 )
@@ -136,11 +140,28 @@ Part = Literal["all", "behind", "keyless"]
 
 
 @lru_cache(maxsize=512)
-def list_statement(narrowed_by: frozenset[str], column: str, descending: bool, part: Part = "all") -> Statement:
+def list_statement(
+    narrowed_by: frozenset[str], column: str, descending: bool, part: Part = "all", *, many: bool = False
+) -> Statement:
     """A page of the films that meet these conditions, in this order: which they are, and the key of each.
 
-    Behind a place at most `MOST_BEHIND` may be skipped.
+    Behind a place at most `MOST_BEHIND` may be skipped. Of the whole list `many` may be asked for at once.
     """
+    one = _list_select(narrowed_by, column, descending, part, hidden=not narrowed_by and not many)
+    if not many:
+        return Statement(one)
+
+    def order(found: Columns) -> Sequence[ColumnElement[Any]]:
+        return [(each.desc() if descending else each.asc()).nulls_last() for each in (found["key"], found["movies_id"])]
+
+    return of_many(one, order)
+
+
+def _list_select(
+    narrowed_by: frozenset[str], column: str, descending: bool, part: Part, *, hidden: bool
+) -> Select[Any]:
+    """With its numbers `hidden` from the planner or not."""
+    shown = unseen if hidden else _as_it_is
     key = _key_column(column)
     last = movies.c.id.desc() if descending else movies.c.id.asc()
     order = [key.desc() if descending else key.asc(), last]
@@ -148,22 +169,26 @@ def list_statement(narrowed_by: frozenset[str], column: str, descending: bool, p
         order[0] = order[0].nulls_last()
     conditions = [condition for name, condition in _CONDITIONS.items() if name in narrowed_by]
     if part == "behind":
-        conditions.append(behind(key, movies.c.id, descending=descending, hidden=not narrowed_by))
+        conditions.append(behind(key, movies.c.id, descending=descending, hidden=hidden))
     elif part == "keyless":
-        after = an_id("after_id") if narrowed_by else unseen(an_id("after_id"))
+        after = shown(an_id("after_id"))
         conditions += [key.is_(None), movies.c.id < after if descending else movies.c.id > after]
     found = select(*VERSIONED, key.label("key")).where(*conditions).order_by(*order)
-    if narrowed_by:
-        return Statement(found.limit(a_number("size")).offset(a_number("skipped")))
     # How to read the whole list is plain whatever the page, and planning it anew each time costs more than reading it.
     # Conditions the planner should see.
-    size, skipped = unseen(a_number("size")), unseen(a_number("skipped"))
+    size, skipped = shown(a_number("size")), shown(a_number("skipped"))
+    if narrowed_by:
+        return found.limit(size).offset(skipped)
     if part == "all":  # skipping is done on the index alone, and only the films of the page itself are read
         page = select(movies.c.id).order_by(*order).limit(size).offset(skipped)
-        return Statement(found.where(movies.c.id == func.any(func.array(page.scalar_subquery()))))
+        return found.where(movies.c.id == func.any(func.array(page.scalar_subquery())))
     # This number the planner sees: else it would take them for a part of all, and think of reading all.
     few = found.limit(literal_column(str(MOST_BEHIND + MOST_PER_PAGE + 1))).subquery("few")
-    return Statement(select(few).limit(size).offset(skipped))
+    return select(few).limit(size).offset(skipped)
+
+
+def _as_it_is(parameter: BindParameter[Any]) -> ColumnElement[Any]:
+    return parameter
 
 
 @lru_cache(maxsize=256)

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
+    ColumnElement,
     DateTime,
     Select,
     SmallInteger,
@@ -23,8 +24,22 @@ from sqlalchemy.dialects.postgresql import ARRAY, insert
 
 from moviehub.adapters.postgres.films import VERSIONED, IdentityMap
 from moviehub.adapters.postgres.rows import MOVIE, favorite_of, mark_of, movie_of, rating_of
-from moviehub.adapters.postgres.statements import Row, Runs, Statement, an_id, behind, cut, first, ids, possible, window
+from moviehub.adapters.postgres.statements import (
+    Columns,
+    Row,
+    Runs,
+    Statement,
+    an_id,
+    behind,
+    cut,
+    first,
+    ids,
+    of_many,
+    possible,
+    window,
+)
 from moviehub.adapters.postgres.tables import favorites, labelled, movies, ratings, scores, users
+from moviehub.adapters.postgres.together import Together
 from moviehub.application.batch import Batch
 from moviehub.application.storage import Ratings
 from moviehub.domain.errors import MovieHubError, Unavailable
@@ -79,6 +94,10 @@ _AFTER = behind(ratings.c.updated_at, ratings.c.id)
 _ORDER = (ratings.c.updated_at.desc(), ratings.c.id.desc())
 
 
+def _newest_first(found: Columns) -> Sequence[ColumnElement[Any]]:
+    return [found["ratings_updated_at"].desc(), found["ratings_id"].desc()]
+
+
 def _listed(page: Subquery) -> Select[*tuple[Any, ...]]:
     return (
         select(*labelled(page, ratings), *VERSIONED, *labelled(favorites))
@@ -89,12 +108,12 @@ def _listed(page: Subquery) -> Select[*tuple[Any, ...]]:
     )
 
 
-LIST = Statement(
-    _listed(cut(ratings, _OF_USER, *_ORDER)).add_columns(
-        select(func.count()).select_from(ratings).where(_OF_USER).scalar_subquery().label("total")
-    )
+_list = _listed(cut(ratings, _OF_USER, *_ORDER)).add_columns(
+    select(func.count()).select_from(ratings).where(_OF_USER).scalar_subquery().label("total")
 )
-LIST_AFTER = Statement(_listed(cut(ratings, and_(_OF_USER, _AFTER), *_ORDER)))
+_list_after = _listed(cut(ratings, and_(_OF_USER, _AFTER), *_ORDER))
+LIST, LIST_AFTER = Statement(_list), Statement(_list_after)
+LISTS, LISTS_AFTER = of_many(_list, _newest_first), of_many(_list_after, _newest_first)
 _REVIEWS = and_(ratings.c.movie_id == an_id("movie_id"), ratings.c.review.is_not(None))
 _reviewed = select(func.coalesce(func.sum(scores.c.reviews_count), 0)).where(scores.c.movie_id == an_id("movie_id"))
 
@@ -110,12 +129,12 @@ def _reviewed_by(page: Subquery) -> Select[*tuple[Any, ...]]:
     )
 
 
-LIST_REVIEWS = Statement(
-    _reviewed_by(cut(ratings, _REVIEWS, *_ORDER)).add_columns(
-        func.least(_reviewed.scalar_subquery(), literal_column(str(MOST_COUNTED))).label("total")
-    )
+_reviews = _reviewed_by(cut(ratings, _REVIEWS, *_ORDER)).add_columns(
+    func.least(_reviewed.scalar_subquery(), literal_column(str(MOST_COUNTED))).label("total")
 )
-LIST_REVIEWS_AFTER = Statement(_reviewed_by(cut(ratings, and_(_REVIEWS, _AFTER), *_ORDER)))
+_reviews_after = _reviewed_by(cut(ratings, and_(_REVIEWS, _AFTER), *_ORDER))
+LIST_REVIEWS, LIST_REVIEWS_AFTER = Statement(_reviews), Statement(_reviews_after)
+LISTS_OF_REVIEWS, LISTS_OF_REVIEWS_AFTER = of_many(_reviews, _newest_first), of_many(_reviews_after, _newest_first)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -137,16 +156,23 @@ MOST_TOGETHER = 100
 class PostgresRatings(Ratings):
     """Ratings; with `locking`, `get` keeps the row from others until the transaction ends.
 
-    With `together`, calls of `save` that come at once are one transaction, so that all wait for the disk once.
+    With `together`, calls of `save` that come at once are one transaction, so that all wait for the disk once. If
+    `sharing`, calls of `list` that coincide share statements, and those of `reviews`.
     """
 
-    def __init__(self, run: Runs, films: IdentityMap, *, locking: bool, together: bool = False) -> None:
+    def __init__(
+        self, run: Runs, films: IdentityMap, *, locking: bool, together: bool = False, sharing: bool = False
+    ) -> None:
         self._run = run
         self._films = films
         self._get = GET_LOCKED if locking else GET
         self._batch: Batch[Told, Saved | MovieHubError] | None = None
         if together:
             self._batch = Batch(lambda told: saved_each(run, told))
+        self._list = Together(run, LIST, LISTS if sharing else None)
+        self._list_after = Together(run, LIST_AFTER, LISTS_AFTER if sharing else None)
+        self._reviews = Together(run, LIST_REVIEWS, LISTS_OF_REVIEWS if sharing else None)
+        self._reviews_after = Together(run, LIST_REVIEWS_AFTER, LISTS_OF_REVIEWS_AFTER if sharing else None)
 
     async def save(self, user_id: int, movie_id: int, opinion: Opinion, at: datetime) -> Saved:
         told = Told(possible(user_id), possible(movie_id), opinion, at)
@@ -170,8 +196,8 @@ class PostgresRatings(Ratings):
             raise RatingNotFound()
 
     async def list(self, user_id: int, page: PageRequest) -> Page[MarkedMovie]:
-        statement = LIST if page.after is None else LIST_AFTER
-        rows = await self._run.rows(statement, user_id=possible(user_id), **window(page))
+        asked = self._list if page.after is None else self._list_after
+        rows = await asked.rows(user_id=possible(user_id), **window(page))
         # No row on a later page means that it is past the end, wherever that is.
         total = None if page.after else rows[0]["total"] if rows else 0
         found = Page.cut(rows, page.size, total, page, _place)
@@ -180,9 +206,8 @@ class PostgresRatings(Ratings):
     async def reviews(self, movie_id: int, page: PageRequest) -> Page[Review]:
         start = min(page.offset, MOST_COUNTED)
         size = min(page.size, MOST_COUNTED - start)
-        statement = LIST_REVIEWS if page.after is None else LIST_REVIEWS_AFTER
-        asked = {**window(page), "size": size + 1, "skipped": start}
-        rows = await self._run.rows(statement, movie_id=possible(movie_id), **asked)
+        asked = self._reviews if page.after is None else self._reviews_after
+        rows = await asked.rows(movie_id=possible(movie_id), **{**window(page), "size": size + 1, "skipped": start})
         if not rows:
             raise MovieNotFound()
         written = [row for row in rows if row["username"]]

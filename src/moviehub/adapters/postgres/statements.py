@@ -1,7 +1,7 @@
 """SQL compiled once, in the form and with the argument order that asyncpg takes."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -19,15 +19,21 @@ from sqlalchemy import (
     func,
     literal_column,
     select,
+    true,
     tuple_,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, asyncpg
+from sqlalchemy.sql.base import ReadOnlyColumnCollection
+from sqlalchemy.sql.visitors import replacement_traverse
+from sqlalchemy.types import TypeEngine
 
 from moviehub.adapters.postgres.tables import labelled
 from moviehub.domain.pages import MOST_COUNTED, Cursor, PageRequest
 
 Row = Mapping[str, Any]
 """What a statement returns, by column."""
+
+Columns = ReadOnlyColumnCollection[str, Any]
 
 _ASYNCPG: Any = asyncpg.dialect()  # type: ignore[no-untyped-call]
 
@@ -64,6 +70,11 @@ class Statement:
         constant = next((name for name, value in held if self in _statements_in(value)), maker)
         return f"{module.rpartition('.')[2]}.{constant}"
 
+    @property
+    def names(self) -> Sequence[str]:
+        """Of the values that it takes."""
+        return [name for name in self._names if name not in self._constants]
+
     def arguments(self, values: Mapping[str, Any]) -> list[Any]:
         """The values in the order of `$1`, `$2` and so on; a name without a value is a KeyError."""
         known = {**self._constants, **values} if self._constants else values
@@ -89,6 +100,33 @@ class Runs(Protocol):
     async def rows(self, statement: Statement, **values: Any) -> Sequence[Row]:
         """What the statement returns. Whatever goes wrong is raised as the domain's error."""
         ...
+
+
+def of_many(one: Select[Any], order: Callable[[Columns], Sequence[ColumnElement[Any]]]) -> Statement:
+    """The same select for each of many askings: every parameter becomes a list, with a value of each.
+
+    A row tells by `asking`, from 1, whose it is; `order` is that of one asking's rows.
+    """
+    kinds: dict[str, TypeEngine[Any]] = {}
+
+    def told(element: Any, **_: object) -> ColumnElement[Any] | None:
+        if not isinstance(element, BindParameter) or not element.required:
+            return None
+        kinds[element.key] = element.type
+        value = literal_column(f"asked.{element.key}", type_=element.type)
+        collation = getattr(element.type, "collation", None)
+        return value.collate(collation) if collation else value  # which an array does not pass on
+
+    of_asked: Any = replacement_traverse(one, {}, told)
+    found = of_asked.lateral("found")
+    lists = [bindparam(name, type_=ARRAY(Text() if isinstance(kind, Text) else kind)) for name, kind in kinds.items()]
+    # Unseen, for by their length the planner would think of each anew.
+    asked = func.unnest(*map(unseen, lists)).table_valued(*kinds, with_ordinality="asking").render_derived("asked")
+    return Statement(
+        select(asked.c.asking, *found.c)
+        .select_from(asked.join(found, true()))
+        .order_by(asked.c.asking, *order(found.c))
+    )
 
 
 def first(rows: Sequence[Row]) -> Row | None:

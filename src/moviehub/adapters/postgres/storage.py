@@ -119,8 +119,8 @@ class PostgresStorage(Storage):
             users=PostgresUsers(pool, locking=False),
             sessions=PostgresSessions(pool, Batch(lambda session_ids: signed_in(pool, session_ids))),
             movies=self._movies(run, sharing=True),
-            favorites=PostgresFavorites(run, self._films),
-            ratings=PostgresRatings(run, self._films, locking=False),
+            favorites=PostgresFavorites(run, self._films, sharing=True),
+            ratings=PostgresRatings(run, self._films, locking=False, sharing=True),
             audit=PostgresAudit(pool, tell),
         )
 
