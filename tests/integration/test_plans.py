@@ -369,6 +369,22 @@ async def test_a_list_without_filters_is_planned_once_and_not_for_each_page(link
         assert await link.fetchval(seen, prepared.get_name()) == 5, statement.sql
 
 
+async def test_what_takes_lists_is_planned_once_and_not_for_each_length(link: asyncpg.Connection) -> None:
+    asked = {name: next(iter(many)) for name, many in CONSTANTS.items() if name != "movies_sql.REMEMBER"}
+    lists = {name for name, values in asked.items() if any(isinstance(value, list) for value in values.values())}
+    tried = [(one, asked[name]) for name in lists for one in known()[name]]
+    assert len(tried) > 12
+    for statement, values in tried:
+        prepared = await link.prepare(statement.sql, name=f"tried_{id(statement)}")
+        undone = link.transaction()
+        await undone.start()
+        for _ in range(8):
+            await prepared.fetch(*statement.arguments(values))
+        await undone.rollback()
+        seen = "SELECT custom_plans FROM pg_prepared_statements WHERE name = $1"
+        assert await link.fetchval(seen, prepared.get_name()) == 5, statement.name
+
+
 async def test_what_refers_to_another_table_is_found_by_an_index(link: asyncpg.Connection) -> None:
     """Else an account or a film could not be removed without reading all that might be theirs."""
     bare = await link.fetch(

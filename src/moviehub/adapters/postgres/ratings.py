@@ -13,14 +13,13 @@ from sqlalchemy import (
     Subquery,
     Text,
     and_,
-    bindparam,
     delete,
     func,
     literal_column,
     select,
     true,
 )
-from sqlalchemy.dialects.postgresql import ARRAY, insert
+from sqlalchemy.dialects.postgresql import insert
 
 from moviehub.adapters.postgres.films import VERSIONED, IdentityMap
 from moviehub.adapters.postgres.rows import MOVIE, favorite_of, mark_of, movie_of, rating_of
@@ -29,6 +28,7 @@ from moviehub.adapters.postgres.statements import (
     Row,
     Runs,
     Statement,
+    a_list,
     an_id,
     behind,
     cut,
@@ -55,9 +55,9 @@ _told = (
     func.unnest(
         ids("user_ids"),
         ids("movie_ids"),
-        bindparam("scores", type_=ARRAY(SmallInteger)),
-        bindparam("reviews", type_=ARRAY(Text)),
-        bindparam("instants", type_=ARRAY(DateTime(timezone=True))),
+        a_list("scores", SmallInteger()),
+        a_list("reviews", Text()),
+        a_list("instants", DateTime(timezone=True)),
     )
     .table_valued("user_id", "movie_id", "rating", "review", "at")
     .render_derived("told")

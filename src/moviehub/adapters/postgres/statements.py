@@ -16,6 +16,7 @@ from sqlalchemy import (
     Table,
     Text,
     bindparam,
+    cast,
     func,
     literal_column,
     select,
@@ -119,9 +120,8 @@ def of_many(one: Select[Any], order: Callable[[Columns], Sequence[ColumnElement[
 
     of_asked: Any = replacement_traverse(one, {}, told)
     found = of_asked.lateral("found")
-    lists = [bindparam(name, type_=ARRAY(Text() if isinstance(kind, Text) else kind)) for name, kind in kinds.items()]
-    # Unseen, for by their length the planner would think of each anew.
-    asked = func.unnest(*map(unseen, lists)).table_valued(*kinds, with_ordinality="asking").render_derived("asked")
+    lists = [a_list(name, Text() if isinstance(kind, Text) else kind) for name, kind in kinds.items()]
+    asked = func.unnest(*lists).table_valued(*kinds, with_ordinality="asking").render_derived("asked")
     return Statement(
         select(asked.c.asking, *found.c)
         .select_from(asked.join(found, true()))
@@ -144,9 +144,14 @@ def a_number(name: str) -> BindParameter[int]:
     return bindparam(name, type_=BigInteger)
 
 
-def ids(name: str) -> BindParameter[Sequence[int]]:
+def ids(name: str) -> ColumnElement[Sequence[int]]:
     """A parameter that is a list of ids."""
-    return bindparam(name, type_=ARRAY(BigInteger))
+    return a_list(name, BigInteger())
+
+
+def a_list(name: str, kind: TypeEngine[Any]) -> ColumnElement[Any]:
+    """A parameter that is a list, of a length that the planner does not see: it would think of each anew."""
+    return cast(unseen(bindparam(name, type_=ARRAY(kind))), ARRAY(kind))
 
 
 def a_text(name: str) -> BindParameter[str]:
