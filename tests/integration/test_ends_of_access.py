@@ -177,9 +177,12 @@ async def test_without_a_database_nobody_is_let_in_and_public_pages_are_served(
         server.register("stranded")
         tokens = server.sign_in("stranded")
         assert server.http.get("/api/movies/popular/").status_code == 200
+        assert server.http.get(ME, headers=bearer(tokens)).status_code == 200
         name = migrated_url.rpartition("/")[2]
         await rows(postgres_url, f"DROP DATABASE {name} WITH (FORCE)")
         try:
+            # What was read a moment ago holds for a second.
+            eventually(lambda: server.http.get(ME, headers=bearer(tokens)).status_code == 503, within=2)
             for method, path, body in (
                 ("GET", ME, None),
                 ("GET", "/api/movies/popular/", None),

@@ -81,6 +81,28 @@ class TestBcryptPasswords(PasswordsContract):
         assert await passwords.verify("correct horse", password_hash) is False
         assert costs == [b"04"]
 
+    @pytest.mark.parametrize("right", [True, False])
+    @pytest.mark.parametrize("scheme", ["", "hmac-sha256$"], ids=["plain", "ours"])
+    async def test_a_cheaper_hash_takes_no_less_time_than_none(
+        self, scheme: str, right: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        cheap, dear = BcryptPasswords(cost=4), BcryptPasswords(cost=7)
+        made = await cheap.hash("correct horse")
+        kept = made if scheme else bcrypt.hashpw(b"correct horse", bcrypt.gensalt(4)).decode()
+        spent = 0
+        compare = bcrypt.checkpw
+
+        def counted(password: bytes, hashed: bytes) -> bool:
+            nonlocal spent
+            spent += 2 ** int(hashed[4:6])
+            return compare(password, hashed)
+
+        monkeypatch.setattr("bcrypt.checkpw", counted)
+        assert await dear.verify("correct horse" if right else "wrong horse", kept) is right
+        assert spent == 2**7
+        await cheap.close()
+        await dear.close()
+
     async def test_the_event_loop_goes_on_while_a_hash_is_made(self) -> None:
         passwords = BcryptPasswords(cost=10)
         ticks = 0

@@ -1,6 +1,7 @@
 """Bodies that no honest client sends: each is refused in good form on every call, and nothing of it is kept."""
 
 import json
+import time
 
 import pytest
 
@@ -120,6 +121,18 @@ async def test_text_that_is_none_is_400_and_named_where_it_would_be_kept(wire: W
                 else:
                     refused(answer, 400, field=field)
     assert await wire.kept() == before
+
+
+async def test_marks_by_the_thousand_stop_nobody(wire: Wire) -> None:
+    """To order them takes the square of their number: what a body holds of them, six seconds."""
+    marks = "a" + "\u0301" * 15_000 + "\u0316" * 15_000
+    for method, target, good in calls_with_a_body():
+        for field in good:
+            body = json.dumps(good | {field: marks}, ensure_ascii=False).encode()
+            started = time.process_time()
+            answer = await wire(method, target, wire.signed, JSON, body=body)
+            assert time.process_time() - started < 1, (method, target, field)
+            assert answer.status < 500
 
 
 async def test_a_field_given_twice_is_400_and_named(wire: Wire) -> None:

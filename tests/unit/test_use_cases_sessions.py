@@ -45,18 +45,29 @@ async def test_a_hash_that_is_out_of_date_is_renewed_at_log_in() -> None:
         await hub.sign_in(login="alice", password=PHRASE)
 
 
-async def test_a_password_changed_while_we_were_hashing_opens_no_session() -> None:
+@pytest.mark.parametrize("change", ["another password", "deactivated", "deleted"])
+async def test_an_account_that_changed_while_we_were_hashing_opens_no_session(change: str) -> None:
     async with harness() as hub:
-        await signed_in(hub)
+        root = await hub.register(username="root", email="root@example.org", password=PHRASE, is_superuser=True)
+        alice = (await signed_in(hub)).user
 
         class Slow(MemoryPasswords):
             async def verify(self, password: str, password_hash: str | None) -> bool:
                 right = await super().verify(password, password_hash)
-                await hub.set_password(login="alice", password=ANOTHER)
+                match change:
+                    case "another password":
+                        await hub.set_password(login="alice", password=ANOTHER)
+                    case "deactivated":
+                        await hub.govern_user(actor_id=root.id, user_id=alice.id, is_active=False)
+                    case "deleted":
+                        await hub.delete_account(user_id=alice.id, password=PHRASE)
                 return right
 
         with pytest.raises(BadCredentials):
-            await replace(hub.sign_in, passwords=Slow())(login="alice", password=PHRASE)
+            await replace(hub.sign_in, passwords=Slow())(login="alice", password=PHRASE, address="192.0.2.1")
+        assert (await hub.list_sessions(user_id=alice.id, page=PageRequest())).total == 0
+        (failed,) = (await hub.list_audit(page=PageRequest(), event=Event.FAILED_SIGN_IN)).items
+        assert (failed.entry.user_id, failed.entry.detail) == (alice.id, "the account changed meanwhile")
 
 
 async def test_an_account_that_is_switched_off_lets_nobody_in() -> None:

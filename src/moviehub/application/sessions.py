@@ -19,7 +19,7 @@ from moviehub.domain.sessions import (
     SignedIn,
 )
 from moviehub.domain.text import checked
-from moviehub.domain.users import User, normalized_password
+from moviehub.domain.users import User, UserNotFound, normalized_password
 
 ENDED_AT_ONCE = 1_000
 
@@ -60,16 +60,28 @@ class SignIn:
         user = await self._find(login)
         right = await self.passwords.verify(normalized_password(password), user.password_hash if user else None)
         if user is None or not right or not user.is_active:
-            await self._note_failure(user, right, address)
+            why = "no such account" if user is None else "the account is deactivated" if right else "wrong password"
+            await self._note_failure(user, why, address)
             raise BadCredentials()
         renewed = None
         if not self.passwords.is_current(user.password_hash):
             renewed = await self.passwords.hash(normalized_password(password))
+        grant = await self._begin(user, renewed, client, address)
+        if grant is None:
+            await self._note_failure(user, "the account changed meanwhile", address)
+            raise BadCredentials()
+        return grant
+
+    async def _begin(self, user: User, renewed: str | None, client: str, address: str) -> Grant | None:
+        """A session, perhaps with a hash that is renewed; None if the account changed while we were hashing."""
         now = self.clock.now()
         async with self.storage.transaction() as uow:
-            fresh = await uow.users.get(user.id)
-            if fresh.password_hash != user.password_hash or not fresh.is_active:  # changed while we were hashing
-                raise BadCredentials()
+            try:
+                fresh = await uow.users.get(user.id)
+            except UserNotFound:
+                return None
+            if fresh.password_hash != user.password_hash or not fresh.is_active:
+                return None
             if renewed:
                 fresh = fresh.with_password(renewed, fresh.updated_at)
                 await uow.users.save(fresh)
@@ -79,8 +91,7 @@ class SignIn:
             await uow.audit.add(Entry(at=now, event=Event.SIGN_IN, user_id=user.id, actor_id=user.id, address=address))
         return _grant(self.tokens, session, fresh, now)
 
-    async def _note_failure(self, user: User | None, right: bool, address: str) -> None:
-        why = "no such account" if user is None else "the account is deactivated" if right else "wrong password"
+    async def _note_failure(self, user: User | None, why: str, address: str) -> None:
         entry = Entry(
             at=self.clock.now(),
             event=Event.FAILED_SIGN_IN,

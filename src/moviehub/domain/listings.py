@@ -9,7 +9,7 @@ from urllib.parse import quote
 from moviehub.domain.errors import Invalid
 from moviehub.domain.movies import Genre, MarkedMovie, Movie, MovieFacts
 from moviehub.domain.pages import MOST_COUNTED, Page
-from moviehub.domain.text import checked
+from moviehub.domain.text import LONGEST_NORMALIZED, checked
 
 PAGE_SIZE = 20
 """How many films the catalogue puts on a page."""
@@ -25,7 +25,7 @@ def normalized_query(text: str) -> str:
 
     Raises Invalid naming `q` unless 1 to 200 characters are left.
     """
-    checked("q", text, most=2_000)
+    checked("q", text, most=LONGEST_NORMALIZED)
     query = unicodedata.normalize("NFC", " ".join(unicodedata.normalize("NFC", text).casefold().split()))
     return checked("q", query, least=1, most=200)
 

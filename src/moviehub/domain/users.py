@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from moviehub.domain.common_passwords import COMMON_PASSWORDS
 from moviehub.domain.errors import FieldError, Forbidden, Invalid, NotFound
-from moviehub.domain.text import cased, checked, faults
+from moviehub.domain.text import LONGEST_NORMALIZED, cased, checked, faults
 
 _LABEL = r"[^\W_](?:[\w-]{0,61}[^\W_])?"
 _EMAIL = re.compile(rf"[\w.!#$%&'*+/=?^`{{|}}~-]{{1,64}}@(?:{_LABEL}\.)+{_LABEL}")
@@ -55,6 +55,7 @@ def check_username(username: str) -> str:
 
 def check_email(email: str) -> str:
     """`email`, if it has the form of an address and at most 254 characters, NFKC-normalised too."""
+    checked("email", email, most=254)
     for form in (email, unicodedata.normalize("NFKC", email)):
         checked("email", form, most=254)
         if not _EMAIL.fullmatch(form) or _UNSEEN.search(form) or ".." in form or form[0] == "." or ".@" in form:
@@ -64,16 +65,16 @@ def check_email(email: str) -> str:
 
 def check_password(password: str) -> str:
     """`password` NFC-normalised, if it has 8 to 256 characters and is not among the common ones."""
-    checked("password", password, most=1_024)
-    password = checked("password", unicodedata.normalize("NFC", password), least=8, most=256)
+    checked("password", password, most=LONGEST_NORMALIZED)
+    password = checked("password", normalized_password(password), least=8, most=256)
     if cased(password) in COMMON_PASSWORDS:
         raise Invalid.field("password", "common", "this password is too common")
     return password
 
 
 def normalized_password(password: str) -> str:
-    """A password as it is hashed and compared."""
-    return unicodedata.normalize("NFC", password)
+    """A password as it is hashed and compared. One that is too long to be anybody's is left as it is."""
+    return password if len(password) > LONGEST_NORMALIZED else unicodedata.normalize("NFC", password)
 
 
 def check_password_for(password: str, *, username: str, email: str, field: str = "password") -> str:

@@ -23,9 +23,9 @@ _WINDOWS = {"second": 1, "minute": 60, "hour": 3_600, "day": 86_400}
 # What samples, tutorials and those in a hurry write; the last is the key of FastAPI's tutorial. Of five million random
 # secrets of 64 characters, one holds such a word: shorter ones would be met too often.
 _WELL_KNOWN = re.compile(
-    "123456789|abcdefgh|at.?least|change.?(me|it|this)|default|development|example|insecure|moviehub|openssl"
-    "|pass.?(word|phrase)|placeholder|qwertyui|replace.?(me|this)|secret|this.?is.?a|(?<![a-z0-9])(test|your)[-_. ]"
-    "|09d25e094faa6ca2"
+    "123456789|abcdefgh|at.?least|change.?(me|it|this)|correct.?horse|default|development|example|insecure|moviehub|openssl"
+    "|pass.?(word|phrase)|placeholder|qwertyui|replace.?(me|this)|secret|signing.?key|this.?is.?a"
+    "|(?<![a-z0-9])(test|your)[-_. ]|09d25e094faa6ca2"
 )
 
 

@@ -7,6 +7,7 @@ import hmac
 import re
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import bcrypt
@@ -27,14 +28,14 @@ _PLAIN = re.compile(r"\$2[aby]\$(\d\d)\$[./A-Za-z0-9]{53}")
 class BcryptPasswords(Passwords):
     """Hashes an HMAC-SHA-256 of the password, so that none of it is cut off at bcrypt's 72 bytes.
 
+    Comparing takes as long as `cost` tells for all but hashes of a greater one.
+
     At most `threads` work at once and `waiting` more wait; the rest get Unavailable and are counted in `refused`. Plain
     bcrypt hashes verify too.
     """
 
     def __init__(self, *, cost: int = 12, threads: int = 2, waiting: int = 16) -> None:
         self._cost = cost
-        # Of the right form and cost, and the hash of nothing known: comparing with it takes as long as any comparing.
-        self._nobody = f"$2b${cost:02}${'.' * 53}".encode()
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="bcrypt")
         self._most = threads + waiting
         self._work: set[Future[Any]] = set()
@@ -64,11 +65,13 @@ class BcryptPasswords(Passwords):
         if password_hash is not None and _PLAIN.fullmatch(plain):
             # Hashes made elsewhere are of the first 72 bytes, where bcrypt 4 and older stopped reading.
             secret = _digest(password) if plain != password_hash else _encoded(password)[:BCRYPT_BYTES]
-            try:
-                return bcrypt.checkpw(secret, plain.encode())
-            except ValueError:
-                pass  # the form of a hash, and yet none
-        bcrypt.checkpw(_digest(password), self._nobody)
+            with suppress(ValueError):  # the form of a hash, and yet none
+                right = bcrypt.checkpw(secret, plain.encode())
+                # Each step of the cost doubles the time: what is left up to ours makes it as long as for nobody.
+                for cost in range(int(plain[4:6]), self._cost):
+                    bcrypt.checkpw(_digest(password), _nobody(cost))
+                return right
+        bcrypt.checkpw(_digest(password), _nobody(self._cost))
         return False
 
     async def _run(self, work: Callable[[], T]) -> T:
@@ -83,6 +86,11 @@ class BcryptPasswords(Passwords):
         self._work.add(future)
         future.add_done_callback(self._work.discard)
         return await asyncio.wrap_future(future)
+
+
+def _nobody(cost: int) -> bytes:
+    """Of the right form, and the hash of nothing known: comparing with it takes as long as any comparing."""
+    return f"$2b${cost:02}${'.' * 53}".encode()
 
 
 def _encoded(password: str) -> bytes:
