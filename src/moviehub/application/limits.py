@@ -206,9 +206,9 @@ class Limiter:
 
 
 def _standing(limit: Limit, window: _Window, now: float, *, refused: bool = False) -> Standing:
-    remaining = 0 if refused else max(0, limit.quota - window.used)
+    remaining = 0 if refused else limit.quota - window.counted - window.telling - window.untold
     left = math.ceil(window.ends - now - 0.001)  # instants are floats: of 60 seconds, 60.0000002 may be left
-    return Standing(limit, remaining, left if left > 1 else 1, refused)
+    return Standing(limit, remaining if remaining > 0 else 0, left if left > 1 else 1, refused)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

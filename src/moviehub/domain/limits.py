@@ -3,6 +3,7 @@
 import ipaddress
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from moviehub.domain.errors import TooMany
 
@@ -16,8 +17,7 @@ class Limit:
     seconds: int
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(NamedTuple):
     """How somebody stands with a limit: `remaining` requests now, all of them again `resets_in` seconds from now."""
 
     limit: Limit

@@ -120,10 +120,14 @@ class Edge:
             moment=self.pages.moment,
         )
         REQUEST.set((exchange.request_id, scope["headers"]))
-        key = page = None
+        key: tuple[object, ...] | None = None
+        page = None
         if host and size <= LARGEST_HEADERS and method in ("GET", "HEAD"):
-            seen = (exchange.scheme, exchange.base_url) if self.proxies.any else (scope["scheme"], host)
-            key = (path, scope["query_string"], *seen, origin if origin in self.origins else None)
+            shown_to = origin if origin in self.origins else None
+            if self.proxies.any:
+                key = (path, scope["query_string"], exchange.scheme, exchange.base_url, shown_to)
+            else:
+                key = (path, scope["query_string"], scope["scheme"], host, shown_to)
             page = self.pages.find(key)
             if authorization is not None and page is not None and page.movie_ids is None:
                 page = None  # it may be another one for who is signed in
@@ -144,11 +148,12 @@ class Edge:
             limited = None
             if authorization is None and path not in UNLIMITED:
                 try:
-                    await self.gate.pass_stranger(exchange)
+                    if not self.gate.passes_at_once(exchange):
+                        await self.gate.pass_stranger(exchange)
                 except RateLimited as refusal:
                     limited = refusal
             if page is not None and authorization is None and limited is None:
-                await self._send_hot(page, exchange, gzipped, condition, send)
+                await exchange.answer(send, *_hot(page, exchange, gzipped, condition))
             else:
                 fault = limited or refusal_of(scope, host, size, length)
                 draft = await self._draft(scope, receive, exchange, fault, origin, page, key)
@@ -254,26 +259,24 @@ class Edge:
         else:
             await exchange.answer(send, draft.status, headers, body)
 
-    async def _send_hot(
-        self, page: PublicPage, exchange: Exchange, gzipped: bool, condition: bytes, send: Send
-    ) -> None:
-        """Send a page that anybody may see, which is made once, its compressed form too."""
-        exchange.scope["path_template"] = page.template
-        exchange.cache = "kept"
-        headers = [*page.shared, *page.headers_now(), *_of_exchange(exchange)]
-        body = page.body
-        if gzipped and len(body) > LEAST_COMPRESSED:
-            if page.gzipped is None:
-                page.gzipped = gzip.compress(body, 6, mtime=0)
-            body = page.gzipped
-            headers += ((b"content-encoding", b"gzip"), (b"etag", page.etag[:-1] + b'-gzip"'))
-        else:
-            headers.append((b"etag", page.etag))
-        if condition and etag_matches(condition, page.etag):
-            await exchange.answer(send, 304, [pair for pair in headers if pair[0] not in _OF_A_BODY], b"")
-            return
-        headers.append((b"content-length", b"%d" % len(body)))
-        await exchange.answer(send, 200, headers, body)
+
+def _hot(page: PublicPage, exchange: Exchange, gzipped: bool, condition: bytes) -> tuple[int, Headers, bytes]:
+    """Status, headers and body of a page that anybody may see, which is made once, its compressed form too."""
+    exchange.scope["path_template"] = page.template
+    exchange.cache = "kept"
+    headers = [*page.shared, *page.headers_now(), *_of_exchange(exchange)]
+    body = page.body
+    if gzipped and len(body) > LEAST_COMPRESSED:
+        if page.gzipped is None:
+            page.gzipped = gzip.compress(body, 6, mtime=0)
+        body = page.gzipped
+        headers += ((b"content-encoding", b"gzip"), (b"etag", page.etag[:-1] + b'-gzip"'))
+    else:
+        headers.append((b"etag", page.etag))
+    if condition and etag_matches(condition, page.etag):
+        return 304, [pair for pair in headers if pair[0] not in _OF_A_BODY], b""
+    headers.append((b"content-length", b"%d" % len(body)))
+    return 200, headers, body
 
 
 def _of_exchange(exchange: Exchange) -> Headers:

@@ -3,7 +3,6 @@
 import ipaddress
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -55,7 +54,6 @@ class Proxies:
         self.trusted = trusted
 
 
-@dataclass(slots=True)
 class Exchange:
     """One request on its way.
 
@@ -66,26 +64,43 @@ class Exchange:
     could. `status` and `sent`, in bytes of the body, are what was answered.
     """
 
-    scope: Scope
-    path: str
-    method: str
-    request_id: str
-    host: str
-    authorization: str | None
-    content_type: str
-    proxies: Proxies
-    settings: Settings
-    clock: Clock
-    moment: int = 0
-    counted: bool = False
-    standings: list[Standing] = field(default_factory=list)
+    # What few requests have is here until they have it: of the hottest ones, to set it all was a tenth.
+    counted = False
+    standings: tuple[Standing, ...] = ()
     user_id: int | None = None
     topics: tuple[str, ...] = ()
     movie_ids: tuple[int, ...] | None = None
-    refusal: str = ""
-    cache: str = ""
-    status: int = 0
-    sent: int = 0
+    refusal = ""
+    cache = ""
+    status = 0
+    sent = 0
+
+    def __init__(
+        self,
+        *,
+        scope: Scope,
+        path: str,
+        method: str,
+        request_id: str,
+        host: str,
+        authorization: str | None,
+        content_type: str,
+        proxies: Proxies,
+        settings: Settings,
+        clock: Clock,
+        moment: int = 0,
+    ) -> None:
+        self.scope = scope
+        self.path = path
+        self.method = method
+        self.request_id = request_id
+        self.host = host
+        self.authorization = authorization
+        self.content_type = content_type
+        self.proxies = proxies
+        self.settings = settings
+        self.clock = clock
+        self.moment = moment
 
     async def answer(self, send: Send, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
         """Send the answer, to HEAD without its body."""

@@ -1,6 +1,6 @@
 """Rate limits over HTTP: whom a request counts for, and how the answer tells how they stand."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 from moviehub.application.limits import AdmitAttempt, Limiter, Limits
@@ -24,15 +24,22 @@ class Gate:
     async def pass_stranger(self, exchange: Exchange) -> None:
         """Count a request for the address that it came from."""
         exchange.counted = True
+        if self._limits.anonymous is not None:
+            await self._count(exchange, self._limits.anonymous, network_of(exchange.address))
+
+    def passes_at_once(self, exchange: Exchange) -> bool:
+        """Whether that is done now, as for nearly all that only read: a hot page has nothing to wait for."""
         limit = self._limits.anonymous
         if limit is None:
-            return
-        key = network_of(exchange.address)
-        standing = self._limiter.glance(limit, key) if exchange.method in READING else None
+            return True
+        if exchange.method not in READING:
+            return False
+        standing = self._limiter.glance(limit, network_of(exchange.address))
         if standing is None:
-            await self._count(exchange, limit, key)
-        else:  # the hottest path of all has nothing to wait for
-            _stands(exchange, standing)
+            return False
+        exchange.counted = True
+        _stands(exchange, standing)
+        return True
 
     async def pass_user(self, exchange: Exchange, user_id: int) -> None:
         """Count a request for a person."""
@@ -46,7 +53,7 @@ class Gate:
 
 
 def _stands(exchange: Exchange, standing: Standing) -> None:
-    exchange.standings.append(standing)
+    exchange.standings += (standing,)
     if standing.refused:
         raise RateLimited(standing)
 
@@ -57,12 +64,12 @@ async def admitted(request: AnyRequest, admit_attempt: AdmitAttempt, name: str) 
     try:
         exchange.standings += await admit_attempt(name=name, address=exchange.address)
     except RateLimited as refusal:
-        exchange.standings.append(refusal.standing)
+        exchange.standings += (refusal.standing,)
         raise
     return exchange.address
 
 
-def told(standings: list[Standing]) -> list[tuple[bytes, bytes]]:
+def told(standings: Sequence[Standing]) -> list[tuple[bytes, bytes]]:
     """The headers of draft-ietf-httpapi-ratelimit-headers-10."""
     if len(standings) == 1:
         (standing,) = standings
@@ -76,7 +83,7 @@ def told(standings: list[Standing]) -> list[tuple[bytes, bytes]]:
     return [(b"ratelimit-policy", b", ".join(policies)), (b"ratelimit", b", ".join(values))]
 
 
-def _least(standings: list[Standing]) -> Iterable[Standing]:
+def _least(standings: Sequence[Standing]) -> Iterable[Standing]:
     """One standing a limit: of several, as by address and by name, the one that is nearest to its end."""
     least: dict[str, Standing] = {}
     for standing in standings:

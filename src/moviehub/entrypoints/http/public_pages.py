@@ -35,6 +35,8 @@ class PublicPage:
     movie_ids: tuple[int, ...] | None
     shared: Headers = field(default_factory=list)
     gzipped: bytes | None = None
+    _now: tuple[int, Headers] = (-1, [])
+    """How many seconds it has waited, and what its headers are then."""
 
     @classmethod
     def of(cls, template: str, headers: Headers, body: bytes, exchange: Exchange) -> "PublicPage | None":
@@ -57,11 +59,17 @@ class PublicPage:
     def headers_now(self) -> Headers:
         """The headers that depend on when it is asked for: now."""
         waited = int(time.monotonic() - self.kept_at)
-        return [
-            (b"cache-control", b"public, max-age=%d" % max(0, self.max_age - waited)),
-            (b"age", b"%d" % (self.age + waited)),
-            (b"cache-status", b"moviehub; hit"),
-        ]
+        if self._now[0] != waited:
+            left = max(0, self.max_age - waited)
+            self._now = (
+                waited,
+                [
+                    (b"cache-control", b"public, max-age=%d" % left),
+                    (b"age", b"%d" % (self.age + waited)),
+                    (b"cache-status", b"moviehub; hit"),
+                ],
+            )
+        return self._now[1]
 
     @property
     def life(self) -> timedelta:
