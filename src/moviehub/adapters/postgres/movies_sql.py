@@ -43,7 +43,7 @@ from moviehub.adapters.postgres.statements import (
 from moviehub.adapters.postgres.tables import favorites, labelled, movies, ratings, scores
 from moviehub.domain.movies import FRESH_FOR, MovieFacts, MovieFilter
 from moviehub.domain.pages import MOST_COUNTED, MOST_PER_PAGE
-from moviehub.domain.text import LIKE_ENOUGH
+from moviehub.domain.text import LIKE_ENOUGH, telling_words
 
 GET = Statement(select(*MOVIE).where(movies.c.id == an_id("movie_id")))
 FIND_BY_TMDB = Statement(select(*MOVIE).where(movies.c.tmdb_id == an_id("tmdb_id")))
@@ -93,6 +93,7 @@ MARKS = Statement(  # of pairs of a person and a film, so that one statement can
 
 _CONDITIONS: Mapping[str, ColumnElement[bool]] = {
     "search": movies.c.title_key.like(a_text("search")),
+    "sought": func.strpos(movies.c.title_key, a_text("sought")) > 0,
     "genres": movies.c.genre_ids.overlap(bindparam("genres", type_=ARRAY(Integer))),
     "languages": movies.c.original_language == func.any(bindparam("languages", type_=ARRAY(Text))),
     "release_year": and_(
@@ -114,7 +115,11 @@ def filter_values(wanted: MovieFilter) -> dict[str, Any]:
         "min_popularity": wanted.min_popularity,
     }
     if wanted.search_key:
-        values["search"] = containing(wanted.search_key)
+        values["search"] = containing(*telling_words(wanted.search_key) or [wanted.search_key])
+        if values["search"] != containing(wanted.search_key):
+            # An index of trigrams is asked for the telling words alone: ends of words and short ones are in so many
+            # titles that to look them up costs more than all the rest.
+            values["sought"] = wanted.search_key
     if wanted.genres:  # without those that cannot be, even if that leaves none: then no film has any of them
         values["genres"] = [number for number in wanted.genres if abs(number) <= MOST_INTEGER]
     if wanted.languages:
@@ -152,9 +157,13 @@ def list_statement(narrowed_by: frozenset[str], column: str, descending: bool, p
     elif part == "keyless":
         after = an_id("after_id") if narrowed_by else unseen(an_id("after_id"))
         conditions += [key.is_(None), movies.c.id < after if descending else movies.c.id > after]
-    found = select(*VERSIONED, key.label("key")).where(*conditions).order_by(*order)
+    found = select(*VERSIONED, key.label("key")).order_by(*order)
     if narrowed_by:
-        return Statement(found.limit(a_number("size")).offset(a_number("skipped")))
+        # Which they are is found on an index alone where one has all that the conditions ask for, and only the films of
+        # the page itself are read.
+        page = select(movies.c.id).where(*conditions).order_by(*order)
+        page = page.limit(a_number("size")).offset(a_number("skipped"))
+        return Statement(found.where(movies.c.id == func.any(func.array(page.scalar_subquery()))))
     # How to read the whole list is plain whatever the page, and planning it anew each time costs more than reading it.
     # Conditions the planner should see.
     size, skipped = unseen(a_number("size")), unseen(a_number("skipped"))
@@ -162,7 +171,7 @@ def list_statement(narrowed_by: frozenset[str], column: str, descending: bool, p
         page = select(movies.c.id).order_by(*order).limit(size).offset(skipped)
         return Statement(found.where(movies.c.id == func.any(func.array(page.scalar_subquery()))))
     # This number the planner sees: else it would take them for a part of all, and think of reading all.
-    few = found.limit(literal_column(str(MOST_BEHIND + MOST_PER_PAGE + 1))).subquery("few")
+    few = found.where(*conditions).limit(literal_column(str(MOST_BEHIND + MOST_PER_PAGE + 1))).subquery("few")
     return Statement(select(few).limit(size).offset(skipped))
 
 
