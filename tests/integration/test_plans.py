@@ -151,9 +151,11 @@ CONSTANTS: dict[str, Iterable[Mapping[str, Any]]] = {
     "users.FIND_BY_LOGIN": [{"name": "ada"}],
     "users.LIST": PAGES,
     "users.SEARCH": [
-        {"search": f"%{text}%", **page} for text in ("silver.horse", "example", "nobody") for page in PAGES
+        {"search": f"%{text}%", "sought": text, **page}
+        for text in ("silver.horse", "example", "nobody")
+        for page in PAGES
     ],
-    "users.SCAN": [{"search": text, **page} for text in ("a", "zq") for page in PAGES],
+    "users.SCAN": [{"sought": text, **page} for text in ("a", "zq") for page in PAGES],
     "users.SAVE": [{"user_id": BUSIEST, **ACCOUNT}],
     "users.REMOVE": [{"user_id": BUSIEST}],
     "sessions.ADD": [SESSION],

@@ -159,7 +159,7 @@ async def test_the_trail_and_accounts_are_searched_on_an_index_however_rare_what
         "ix_audit_user_id_id": await explained.plan(entries.list(page, user_id=7)),
         "ix_audit_event_id": await explained.plan(entries.list(page, event=Event.DELETION)),
         "pk_users": await explained.plan(users.list("", page)),
-        "ix_users_trigrams": await explained.plan(users.list("C4CA42", page)),
+        "ix_users_names_trigrams": await explained.plan(users.list("C4CA42", page)),
     }.items():
         assert f"using {index}" in shown or f"on {index}" in shown, shown
         assert "Seq Scan" not in shown, shown
