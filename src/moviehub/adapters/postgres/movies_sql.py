@@ -43,7 +43,7 @@ from moviehub.adapters.postgres.statements import (
 from moviehub.adapters.postgres.tables import favorites, labelled, movies, ratings, scores
 from moviehub.domain.movies import FRESH_FOR, MovieFacts, MovieFilter
 from moviehub.domain.pages import MOST_COUNTED, MOST_PER_PAGE
-from moviehub.domain.text import LIKE_ENOUGH, telling_words
+from moviehub.domain.text import LIKE_ENOUGH, indexed_words
 
 GET = Statement(select(*MOVIE).where(movies.c.id == an_id("movie_id")))
 FIND_BY_TMDB = Statement(select(*MOVIE).where(movies.c.tmdb_id == an_id("tmdb_id")))
@@ -93,7 +93,8 @@ MARKS = Statement(  # of pairs of a person and a film, so that one statement can
 
 _CONDITIONS: Mapping[str, ColumnElement[bool]] = {
     "search": movies.c.title_key.like(a_text("search")),
-    "sought": func.strpos(movies.c.title_key, a_text("sought")) > 0,
+    # Not for an index. Of what is no column, the planner takes it that few have it, and does not walk to find one.
+    "sought": (movies.c.title_key + literal_column("''")).like(a_text("sought")),
     "genres": movies.c.genre_ids.overlap(bindparam("genres", type_=ARRAY(Integer))),
     "languages": movies.c.original_language == func.any(bindparam("languages", type_=ARRAY(Text))),
     "release_year": and_(
@@ -115,11 +116,9 @@ def filter_values(wanted: MovieFilter) -> dict[str, Any]:
         "min_popularity": wanted.min_popularity,
     }
     if wanted.search_key:
-        values["search"] = containing(*telling_words(wanted.search_key) or [wanted.search_key])
-        if values["search"] != containing(wanted.search_key):
-            # An index of trigrams is asked for the telling words alone: ends of words and short ones are in so many
-            # titles that to look them up costs more than all the rest.
-            values["sought"] = wanted.search_key
+        values["search"] = containing(wanted.search_key)
+        if len(set(words := indexed_words(wanted.search_key))) > 1:  # of one word too many would be found
+            values |= {"search": containing(*words), "sought": containing(wanted.search_key)}
     if wanted.genres:  # without those that cannot be, even if that leaves none: then no film has any of them
         values["genres"] = [number for number in wanted.genres if abs(number) <= MOST_INTEGER]
     if wanted.languages:
