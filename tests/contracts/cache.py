@@ -88,7 +88,10 @@ class CacheContract:
     async def test_after_a_flush_nothing_is_found(self, cache: Cache, clock: MemoryClock) -> None:
         for number in range(50):
             await cache.keep(f"facts {number}", Cached(FACTS, clock.now(), clock.now() + timedelta(seconds=60)))
-        await cache.flush()
+        told: list[int] = []
+        await cache.flush(told.append)
+        assert told[-1] >= 50
+        assert told == sorted(told)
         assert [await cache.find(f"facts {number}", MovieFacts) for number in range(50)] == [None] * 50
         await cache.keep("facts 1", Cached(FACTS, clock.now(), clock.now() + timedelta(seconds=60)))
         assert await cache.find("facts 1", MovieFacts) is not None

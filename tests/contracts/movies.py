@@ -265,6 +265,30 @@ class MoviesContract:
         assert await listed(storage, wanted) == wanted.sorted(movies)
 
     @pytest.mark.parametrize(
+        ("search", "titles"),
+        [
+            ("the matrix", ["The Matrix"]),
+            ("HE MATR", ["The Matrix"]),
+            ("space matrix", []),
+            ("the  godfather", ["The Godfather"]),
+            ("the", ["The Matrix", "The Godfather"]),
+            ("2001: a space", ["2001: A Space Odyssey"]),
+            ("2001 a space", []),
+            ("space od", ["2001: A Space Odyssey"]),
+            ("2001%odyssey", []),
+            ("spider_man", []),
+            ("pider-ma", ["Spider-Man"]),
+            ("matrix the", []),
+        ],
+    )
+    async def test_a_search_finds_the_titles_that_have_it_in_them_as_it_is(
+        self, storage: Storage, search: str, titles: list[str]
+    ) -> None:
+        await remember(storage, *(facts(number, title=title) for number, title in enumerate(MISTAKABLE, 1)))
+        found = await listed(storage, MovieFilter(search=search, ordering="created_at"))
+        assert [movie.facts.title for movie in found] == titles
+
+    @pytest.mark.parametrize(
         "narrowed",
         [
             {"search": "ECLAIR"},

@@ -5,6 +5,7 @@ As processes where that counts; else in this one, for each process takes a secon
 
 import asyncio
 import os
+import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -12,16 +13,22 @@ from urllib.parse import quote, urlsplit
 
 import asyncpg
 import pytest
+import redis
 from click.testing import Result
 
-from moviehub.entrypoints.bootstrap import running
+from moviehub.adapters.postgres import migrations
+from moviehub.entrypoints.bootstrap import cache_prefix, running
 from moviehub.entrypoints.bootstrap.database import newest_revision
+from moviehub.entrypoints.settings import Settings
 from tests.api import api_over, memory_settings
-from tests.commands import invoked
+from tests.commands import invoked, shown_on_a_terminal
 from tests.servers import PASSWORD, bearer, environment, eventually, free_port, moviehub, serving
 
 SECRET = "marked-" + "k" * 32
 ADMIN = ("user", "create-admin", "--username", "ripley", "--email", "ripley@example.org")
+MIGRATIONS = sorted(
+    path.stem.replace("_", " ") for path in (Path(migrations.__file__).parent / "versions").glob("[0-9]*.py")
+)
 WELL = f"The database is at revision {newest_revision()}.\n"
 
 
@@ -54,16 +61,40 @@ def test_migrating_from_two_places_at_once_and_again_is_fine(database_url: str, 
     settings = {"DATABASE_URL": database_url}
     with ThreadPoolExecutor() as threads:
         both = list(threads.map(lambda _: moviehub("migrate", **settings), range(2)))
-    assert [(done.returncode, done.stdout, done.stderr) for done in both] == [(0, WELL, "")] * 2
+    assert [(done.returncode, done.stderr) for done in both] == [(0, "")] * 2
+    waited, worked = sorted((done.stdout for done in both), key=len)
+    assert waited == WELL
+    *steps, last = worked.splitlines(keepends=True)
+    assert last == WELL
+    assert [re.sub(r"\d+\.\d s$", "…", step.strip()) for step in steps] == [f"{name}: …" for name in MIGRATIONS]
     again = run("migrate", REDIS_URL=valkey_url, **settings)
     assert (again.exit_code, again.stdout) == (0, WELL + "The cache is empty.\n")
     assert fetch(database_url, "SELECT version_num FROM alembic_version") == [(newest_revision(),)]
     assert fetch(database_url, "SELECT count(*) FROM users") == [(0,)]
 
 
+def test_a_terminal_is_told_which_migration_runs_and_how_much_is_forgotten(database_url: str, valkey_url: str) -> None:
+    settings = environment(DATABASE_URL=database_url, REDIS_URL=valkey_url)
+    code, shown = shown_on_a_terminal("migrate", env=settings)
+    assert code == 0
+    assert "looking at the database …" in shown
+    told = [shown.index(f"{name} …\r\x1b[K{name}: ") for name in MIGRATIONS]
+    assert told == sorted(told)
+    assert "emptying the cache: 0 forgotten …" in shown
+    lines = re.sub("[^\r\n]* …\r\x1b\\[K|\r\x1b\\[K", "", shown).splitlines()
+    assert len(lines) == len(MIGRATIONS) + 2
+    assert lines[-2:] == [WELL.strip(), "The cache is empty."]
+    with redis.Redis.from_url(valkey_url, socket_timeout=5) as link:
+        link.mset({f"{cache_prefix(Settings.read(settings))}{number}": "" for number in range(3_000)})
+    code, shown = shown_on_a_terminal("cache", "flush", env=settings)
+    assert code == 0
+    assert "emptying the cache: 3,000 forgotten …\r\x1b[KThe cache is empty.\r\n" in shown
+
+
 def test_a_migration_succeeds_though_the_cache_is_away(database_url: str) -> None:
     done = run("migrate", DATABASE_URL=database_url, REDIS_URL=f"redis://:marked@127.0.0.1:{free_port()}/0")
-    assert (done.exit_code, done.stdout) == (0, WELL)
+    assert done.exit_code == 0
+    assert done.stdout.endswith(WELL)
     [line] = done.stderr.splitlines()
     assert line.startswith("Warning: the cache could not be flushed: ")
     assert "marked" not in line

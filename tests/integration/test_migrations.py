@@ -21,7 +21,7 @@ from moviehub.adapters.postgres.tables import metadata
 from moviehub.domain.errors import Unavailable
 from tests import promises
 
-TRIGRAMS = {"ix_movies_title_key_trigrams", "ix_users_trigrams"}
+TRIGRAMS = {"ix_movies_title_key_trigrams", "ix_users_trigrams", "ix_users_names_trigrams"}
 TRIGGERS = {"audit.append_only", *(f"ratings.count_{name}" for name in ("new", "changed", "gone", "none"))}
 FUNCTIONS = {"refuse_to_change_audit", "count_rating", "uncount_ratings", "forget_scores"}
 MIGRATED_ALONE = {*TRIGRAMS, *TRIGGERS, *FUNCTIONS}

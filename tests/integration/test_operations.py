@@ -222,12 +222,16 @@ async def test_an_index_that_was_made_before_without_closing_its_table_is_what_t
     (tmp_path / "pyproject.toml").symlink_to(ROOT / "pyproject.toml")
     (tmp_path / "src").symlink_to(ROOT / "src")
     schema = await asyncio.to_thread(indexes, migrated_url)
-    numbers = "SELECT relname, oid FROM pg_class WHERE relname IN ('ix_sessions_expires_at', 'ix_movies_fetched_at_id')"
+    numbers = """
+        SELECT relname, oid FROM pg_class WHERE relname IN ('ix_sessions_expires_at', 'ix_movies_fetched_at_id',
+            'ix_movies_popularity_id_covering', 'ix_movies_original_language_release_date',
+            'ix_users_names_trigrams')
+    """
 
-    assert hand.follows("downgrade", "indexes", "invalid", DATABASE_URL=migrated_url) == ""
+    assert hand.follows("downgrade", "indexes", "frequent-words", "invalid", DATABASE_URL=migrated_url) == ""
     assert await current(migrated_url) == "0003"
     made = await rows(migrated_url, numbers)
-    assert len(made) == 2
+    assert len(made) == 5
     hand.does("moviehub migrate", DATABASE_URL=migrated_url)
 
     assert await rows(migrated_url, numbers) == made

@@ -8,6 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from moviehub.adapters.postgres.audit import PostgresAudit, tell
+from moviehub.adapters.postgres.counts import Counts
 from moviehub.adapters.postgres.statements import Row, Runs, Statement
 from moviehub.adapters.postgres.storage import PostgresStorage
 from moviehub.adapters.postgres.users import PostgresUsers
@@ -15,7 +16,7 @@ from moviehub.application.storage import Storage
 from moviehub.domain.audit import Event
 from moviehub.domain.errors import Unavailable
 from moviehub.domain.movies import MovieNotFound
-from moviehub.domain.pages import PageRequest
+from moviehub.domain.pages import NoSuchPage, PageRequest
 from tests.contracts.audit import LONG, AuditContract, entry, trail, write
 from tests.contracts.storage import NOW, register
 
@@ -53,6 +54,39 @@ class Explained(Runs):
         """How the statement of this call would be run."""
         await asked
         return self._shown
+
+
+class Counting(Runs):
+    """Runs statements, and keeps their names."""
+
+    def __init__(self, runs: Runs) -> None:
+        self._runs = runs
+        self.names: list[str] = []
+
+    async def rows(self, statement: Statement, **values: Any) -> Sequence[Row]:
+        self.names.append(statement.name)
+        return await self._runs.rows(statement, **values)
+
+
+async def test_a_long_trail_is_counted_now_and_then_and_a_short_one_each_time(storage: PostgresStorage) -> None:
+    await write(storage, *(entry(number, Event.SIGN_IN, user_id=1) for number in range(4)), entry(0, Event.DELETION))
+    counting = Counting(storage.pool)
+    entries = PostgresAudit(counting, tell, Counts(60, 4))
+    long: list[dict[str, Any]] = [{}, {"user_id": 1}, {"event": Event.SIGN_IN}]
+    for request in long:
+        first = await entries.list(PageRequest(1, 3), **request)
+        counting.names.clear()
+        again = await entries.list(PageRequest(1, 3), **request)
+        behind = await entries.list(PageRequest(3, 1), **request)
+        assert counting.names == ["audit.LIST_COUNTED"] * 2
+        assert again == first
+        assert (behind.total, behind.items) == (first.total, first.items[2:])
+        with pytest.raises(NoSuchPage):
+            await entries.list(PageRequest(6, 1), **request)
+    for request in ({"event": Event.DELETION}, {"user_id": 1, "event": Event.SIGN_IN}):
+        counting.names.clear()
+        assert await entries.list(PageRequest(), **request) == await entries.list(PageRequest(), **request)
+        assert counting.names == ["audit.LIST"] * 2
 
 
 @pytest.mark.parametrize(
@@ -115,13 +149,17 @@ async def test_the_trail_and_accounts_are_searched_on_an_index_however_rare_what
     await operator.execute("VACUUM ANALYZE audit, users")
 
     explained = Explained(operator)
-    entries, users, page = PostgresAudit(explained, tell), PostgresUsers(explained, locking=False), PageRequest()
+    entries, users, page = (
+        PostgresAudit(explained, tell, Counts(0, 1)),
+        PostgresUsers(explained, locking=False),
+        PageRequest(),
+    )
     for index, shown in {
         "pk_audit": await explained.plan(entries.list(page)),
         "ix_audit_user_id_id": await explained.plan(entries.list(page, user_id=7)),
         "ix_audit_event_id": await explained.plan(entries.list(page, event=Event.DELETION)),
         "pk_users": await explained.plan(users.list("", page)),
-        "ix_users_trigrams": await explained.plan(users.list("C4CA42", page)),
+        "ix_users_names_trigrams": await explained.plan(users.list("C4CA42", page)),
     }.items():
         assert f"using {index}" in shown or f"on {index}" in shown, shown
         assert "Seq Scan" not in shown, shown

@@ -9,9 +9,10 @@ from typing import Any
 import asyncpg
 import pytest
 
+from moviehub.adapters.postgres.counts import Counts
 from moviehub.adapters.postgres.favorites import PostgresFavorites
 from moviehub.adapters.postgres.films import READ, IdentityMap
-from moviehub.adapters.postgres.movies import Counts, PostgresMovies
+from moviehub.adapters.postgres.movies import PostgresMovies
 from moviehub.adapters.postgres.ratings import PostgresRatings
 from moviehub.adapters.postgres.signposts import Signposts
 from moviehub.adapters.postgres.statements import Row, Runs, Statement

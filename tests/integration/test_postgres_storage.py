@@ -8,11 +8,12 @@ from typing import Any
 import asyncpg
 import pytest
 
+from moviehub.adapters.postgres.counts import Counts
 from moviehub.adapters.postgres.favorites import PostgresFavorites
 from moviehub.adapters.postgres.films import IdentityMap
+from moviehub.adapters.postgres.lists_sql import closest_statement
 from moviehub.adapters.postgres.migrations import head
-from moviehub.adapters.postgres.movies import Counts, PostgresMovies
-from moviehub.adapters.postgres.movies_sql import closest_statement
+from moviehub.adapters.postgres.movies import PostgresMovies
 from moviehub.adapters.postgres.pool import Pool
 from moviehub.adapters.postgres.ratings import PostgresRatings
 from moviehub.adapters.postgres.sessions import PostgresSessions

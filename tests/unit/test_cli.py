@@ -1,12 +1,8 @@
 """The `moviehub` command without servers: what it offers, how it refuses, and what it never tells."""
 
 import os
-import pty
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
-from contextlib import suppress
 
 import click
 import msgspec
@@ -15,7 +11,7 @@ from click.testing import Result
 
 from moviehub import __version__
 from moviehub.entrypoints.cli import main
-from tests.commands import invoked
+from tests.commands import invoked, shown_on_a_terminal
 
 NOWHERE = {"MOVIEHUB_DATABASE_URL": "postgresql://hub@db.invalid/hub"}
 MEMORY = {"MOVIEHUB_DATABASE_URL": "memory://"}
@@ -257,19 +253,10 @@ def test_doctor_judges_a_secret_as_production_would(secrets: dict[str, str], lin
 
 
 def test_doctor_tells_a_terminal_that_more_is_to_come_and_leaves_whole_lines() -> None:
-    ours, its = pty.openpty()
-    words = [sys.executable, "-c", "from moviehub.entrypoints.cli import main; main()", "doctor"]
-    with subprocess.Popen(words, stdout=its, stderr=its, env={**os.environ, **MEMORY}) as process:
-        os.close(its)
-        shown = b""
-        with suppress(OSError):  # which a terminal gives when nobody is left on the other side
-            while more := os.read(ours, 4096):
-                shown += more
-        os.close(ours)
-    assert process.returncode == 0
-    told = shown.decode()
-    assert told.startswith("examining …\r\x1b[Kok       settings ")
-    assert told.endswith("\r\nexamining …\r\x1b[K")
+    code, told = shown_on_a_terminal("doctor", env={**os.environ, **MEMORY})
+    assert code == 0
+    assert told.startswith("\r\x1b[Kexamining …\r\x1b[Kok       settings ")
+    assert told.endswith("\r\n\r\x1b[Kexamining …\r\x1b[K")
     assert "examining" not in re.sub("examining …\r\x1b\\[K", "", told)
 
 

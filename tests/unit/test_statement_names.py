@@ -5,7 +5,7 @@ from pathlib import Path
 from types import ModuleType
 
 import moviehub.adapters.postgres
-from moviehub.adapters.postgres import audit, movies_sql, users
+from moviehub.adapters.postgres import audit, lists_sql, movies_sql, users
 from moviehub.adapters.postgres.statements import Statement
 
 MODULES = [path.stem for path in Path(moviehub.adapters.postgres.__file__ or "").parent.glob("[!_]*.py")]
@@ -22,8 +22,8 @@ def test_a_statement_is_called_by_its_module_and_the_constant_that_holds_it() ->
 
 
 def test_a_statement_that_is_made_when_it_is_needed_is_called_by_the_function_that_makes_it() -> None:
-    assert movies_sql.list_statement(frozenset({"search"}), "title", True).name == "movies_sql.list_statement"
-    assert movies_sql.count_statement(frozenset()).name == "movies_sql.count_statement"
+    assert lists_sql.list_statement(frozenset({"search"}), "title", True).name == "lists_sql.list_statement"
+    assert lists_sql.count_statement(frozenset()).name == "lists_sql.count_statement"
     assert Statement("SELECT 1").name.startswith("test_statement_names.test_a_statement_that_is_made")
 
 

@@ -149,8 +149,11 @@ class Cache(Protocol):
         """Keep a value under `key` until its time is over."""
         ...
 
-    async def flush(self) -> None:
-        """Forget everything of this hub and nothing else. Unavailable if that cannot be done."""
+    async def flush(self, tell: Callable[[int], object] = lambda _: None) -> None:
+        """Forget everything of this hub and nothing else. Unavailable if that cannot be done.
+
+        `tell` hears now and then how much was forgotten so far.
+        """
         ...
 
 

@@ -1,5 +1,6 @@
 """A cache in a dict, for one process."""
 
+from collections.abc import Callable
 from typing import Any, TypeVar, get_origin
 
 from moviehub.application.ports import Cache, Cached, Clock
@@ -28,7 +29,8 @@ class MemoryCache(Cache):
         if len(self._entries) > MOST_ENTRIES:
             self._make_room()
 
-    async def flush(self) -> None:
+    async def flush(self, tell: Callable[[int], object] = lambda _: None) -> None:
+        tell(len(self._entries))
         self._entries.clear()
 
     def _make_room(self) -> None:

@@ -1,14 +1,21 @@
 """Films in Postgres."""
 
-import time
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from moviehub.adapters.postgres.counts import Counts
 from moviehub.adapters.postgres.films import IdentityMap
-from moviehub.adapters.postgres.movies_sql import (
+from moviehub.adapters.postgres.lists_sql import (
     COMPARES_TITLES,
+    Part,
+    closest_statement,
+    count_statement,
+    filter_values,
+    list_statement,
+)
+from moviehub.adapters.postgres.movies_sql import (
     DETAIL,
     DROP,
     FIND_BY_TMDB,
@@ -18,11 +25,6 @@ from moviehub.adapters.postgres.movies_sql import (
     OUTDATED_OF,
     READ_REMEMBERED,
     REMEMBER,
-    Part,
-    closest_statement,
-    count_statement,
-    filter_values,
-    list_statement,
     remember_values,
 )
 from moviehub.adapters.postgres.rows import mark_of, movie_of
@@ -36,38 +38,11 @@ from moviehub.domain.pages import MOST_COUNTED, Cursor, Page, PageRequest
 from moviehub.domain.ratings import Score
 from moviehub.domain.text import telling_words
 
-MOST_REMEMBERED = 1_000
-
 MOST_PAIRS = 500
 """Of so many people and films one statement tells the marks. Asked of very many, Postgres would read all there are."""
 
 Sight = tuple[int, tuple[int, ...]]
 """Who looks, at which films."""
-
-
-class Counts:
-    """How many films a filter was found to match, for `ttl` seconds: counting costs ten times what a page does.
-
-    Fewer than `least` are counted anew each time, so that a small hub always tells the truth of this moment.
-    """
-
-    def __init__(self, ttl: float, least: int) -> None:
-        self._ttl = ttl
-        self._least = least
-        self._known: dict[Hashable, tuple[float, int]] = {}
-
-    def find(self, key: Hashable) -> int | None:
-        """The number, if it was counted a moment ago."""
-        counted_at, total = self._known.get(key, (float("-inf"), 0))
-        return total if time.monotonic() - counted_at < self._ttl else None
-
-    def keep(self, key: Hashable, total: int) -> None:
-        """Remember the number if it took long to count; when too many are remembered, forget the others."""
-        if total < self._least:
-            return
-        if len(self._known) >= MOST_REMEMBERED:
-            self._known.clear()
-        self._known[key] = (time.monotonic(), total)
 
 
 class PostgresMovies(Movies):

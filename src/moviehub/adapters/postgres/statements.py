@@ -196,6 +196,17 @@ def newest(table: Table, *conditions: ColumnElement[bool]) -> Statement:
     )
 
 
+def newest_known(table: Table, *conditions: ColumnElement[bool]) -> Statement:
+    """The same page of rows that an index has in this order, where it is known already how many there are."""
+    page = select(table.c.id).where(*conditions).order_by(table.c.id.desc())
+    page = page.limit(a_number("size")).offset(a_number("skipped"))
+    return Statement(
+        select(*labelled(table))
+        .where(table.c.id == func.any(func.array(page.scalar_subquery())))
+        .order_by(table.c.id.desc())
+    )
+
+
 def cut(table: Table, condition: ColumnElement[bool], *order: ColumnElement[Any]) -> Subquery:
     """The rows of a page. An index that has condition and order does the skipping; only the rows of the page are read.
 
@@ -225,10 +236,10 @@ def place_values(place: Cursor) -> dict[str, Any]:
     return {"after_key": place.key, "after_id": place.id}
 
 
-def containing(text: str) -> str:
-    """The pattern for LIKE of what contains this text, each character of it standing for itself."""
-    escaped = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-    return f"%{escaped}%"
+def containing(*texts: str) -> str:
+    """The pattern for LIKE of what contains these texts one after another, each character standing for itself."""
+    escaped = (text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") for text in texts)
+    return f"%{'%'.join(escaped)}%"
 
 
 def storable(text: str) -> bool:

@@ -5,10 +5,11 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcon
 from dataclasses import dataclass
 
 from moviehub.adapters.postgres.audit import PostgresAudit, tell
+from moviehub.adapters.postgres.counts import Counts
 from moviehub.adapters.postgres.diagnosis import Diagnosis, diagnose
 from moviehub.adapters.postgres.favorites import PostgresFavorites
 from moviehub.adapters.postgres.films import IdentityMap
-from moviehub.adapters.postgres.movies import Counts, PostgresMovies
+from moviehub.adapters.postgres.movies import PostgresMovies
 from moviehub.adapters.postgres.pool import Autocommit, Pool
 from moviehub.adapters.postgres.ratings import PostgresRatings
 from moviehub.adapters.postgres.sessions import PostgresSessions, signed_in
@@ -47,8 +48,8 @@ class PostgresStorage(Storage):
     are for a connection when all are lent, for a new one, and for a statement. Without `statement_cache` it works
     behind a pooler that hands out connections by the transaction. As many `workers` as there are open so many
     connections each. A statement that takes `slow_query_ms` milliseconds is logged by its name, unless that is 0. How
-    many films a list has in all may be `count_ttl` seconds old, if they are `count_from` or more; so may be where a
-    page far from the first begins.
+    many films or entries a list has in all may be `count_ttl` seconds old, if they are `count_from` or more; so may be
+    where a page far from the first begins.
     """
 
     def __init__(
@@ -90,7 +91,7 @@ class PostgresStorage(Storage):
             movies=self._movies(each),
             favorites=PostgresFavorites(each, self._films),
             ratings=PostgresRatings(each, self._films, locking=False, together=True),
-            audit=PostgresAudit(each, tell),
+            audit=PostgresAudit(each, tell, self._counts),
         )
 
     @asynccontextmanager
@@ -103,7 +104,7 @@ class PostgresStorage(Storage):
                 movies=self._movies(run),
                 favorites=PostgresFavorites(run, self._films),
                 ratings=PostgresRatings(run, self._films, locking=True),
-                audit=PostgresAudit(run, entries.append),
+                audit=PostgresAudit(run, entries.append, self._counts),
             )
 
     def autocommit(self, by: int | None = None) -> AbstractAsyncContextManager[UnitOfWork]:
@@ -121,7 +122,7 @@ class PostgresStorage(Storage):
             movies=self._movies(run, sharing=True),
             favorites=PostgresFavorites(run, self._films, sharing=True),
             ratings=PostgresRatings(run, self._films, locking=False, sharing=True),
-            audit=PostgresAudit(pool, tell),
+            audit=PostgresAudit(pool, tell, self._counts),
         )
 
     def _movies(self, run: Runs, *, sharing: bool = False) -> PostgresMovies:

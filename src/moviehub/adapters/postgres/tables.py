@@ -122,6 +122,20 @@ for _column in ("popularity", "vote_average", "created_at", "fetched_at", "title
     Index(None, movies.c[_column], movies.c.id)
 Index("ix_movies_release_date_id_desc", movies.c.release_date.desc().nulls_last(), movies.c.id.desc())
 Index(None, movies.c.original_language)
+# What narrows a list beside its order, so that the index alone tells which films are on a page.
+Index(
+    "ix_movies_popularity_id_covering",
+    movies.c.popularity,
+    movies.c.id,
+    postgresql_include=["title_key", "vote_average", "release_date", "original_language", "genre_ids"],
+)
+Index(
+    "ix_movies_original_language_release_date",
+    movies.c.original_language,
+    movies.c.release_date,
+    movies.c.id,
+    postgresql_include=["popularity", "vote_average", "genre_ids"],
+)
 Index(None, movies.c.genre_ids, postgresql_using="gin")
 
 favorites = Table(

@@ -3,6 +3,7 @@
 import asyncio
 import re
 import time
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, TypeVar, get_origin
 from weakref import WeakKeyDictionary
@@ -78,10 +79,17 @@ class RedisCache(Cache):
         except Unavailable:
             pass  # the cache never fails
 
-    async def flush(self) -> None:
+    async def flush(self, tell: Callable[[int], object] = lambda _: None) -> None:
+        forgotten = 0
+
+        def count(more: int) -> None:
+            nonlocal forgotten
+            forgotten += more
+            tell(forgotten)
+
         try:
             servers = await self._keyspace.servers()
-            told = await asyncio.gather(*map(self._flush, servers), return_exceptions=True)
+            told = await asyncio.gather(*(self._flush(each, count) for each in servers), return_exceptions=True)
         finally:
             self._local = {}
         for fault in told:  # what the others have is forgotten nevertheless
@@ -112,7 +120,7 @@ class RedisCache(Cache):
             return None  # of another kind, or written by another version
         return entry
 
-    async def _flush(self, server: Connection) -> None:
+    async def _flush(self, server: Connection, count: Callable[[int], object]) -> None:
         reads = server.reads  # for they may try again, and a key is not forgotten twice
         pattern = re.sub(r"([\\*?\[\]^])", r"\\\1", self._prefix) + "*"
         cursor = None
@@ -124,6 +132,7 @@ class RedisCache(Cache):
             )
             if names:  # one by one, for a node of a cluster takes no keys of several slots
                 await server.ask(reads, lambda client: to_each(client, "UNLINK", names), within=FLUSH_PATIENCE)  # noqa: B023
+                count(len(names))
 
     def _remember(self, local: dict[str, tuple[Cached[Any], float]], key: str, entry: Cached[Any]) -> None:
         local.pop(key, None)  # so that it counts as the newest

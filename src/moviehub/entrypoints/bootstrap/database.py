@@ -1,7 +1,7 @@
 """The database before anything is plugged in: a private one is started, and any is migrated."""
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -51,10 +51,10 @@ def with_secret(settings: Settings) -> Settings:
     return settings if settings.secret_key else replace(settings, secret_key=secrets.token_urlsafe(48))
 
 
-def migrate(settings: Settings) -> str:
-    """Bring the database to the newest schema; the revision it has then."""
+def migrate(settings: Settings, tell: Callable[[str], object] = lambda _: None) -> str:
+    """Bring the database to the newest schema; the revision it has then. `tell` hears what is begun."""
     try:
-        migrations.upgrade(settings.database_url)
+        migrations.upgrade(settings.database_url, tell=tell)
     except MovieHubError as fault:
         raise StartError(f"{PREFIX}DATABASE_URL: {str(fault).splitlines()[0]}") from None
     return newest_revision()

@@ -13,6 +13,7 @@ import msgspec
 from moviehub import __version__
 from moviehub.domain.errors import MovieHubError
 from moviehub.entrypoints.cli.doctor import doctor
+from moviehub.entrypoints.cli.progress import Progress
 from moviehub.entrypoints.cli.running import (
     ConfigFault,
     cannot_listen,
@@ -26,6 +27,7 @@ from moviehub.entrypoints.cli.running import (
     warn_of_unknown_variables,
 )
 from moviehub.entrypoints.cli.users import user
+from moviehub.entrypoints.settings import Settings
 
 if TYPE_CHECKING:
     from moviehub.entrypoints.bootstrap import Container
@@ -126,14 +128,16 @@ def migrate() -> None:
     from moviehub.entrypoints.bootstrap.database import migrate as bring_up
 
     settings = lasting_settings()
-    with ready(settings) as started:
-        revision = bring_up(started)
-        click.echo(f"The database is at revision {revision}.")
+    with ready(settings) as started, Progress() as progress:
+        progress.show("looking at the database")
+        revision = bring_up(started, progress.begin)
+        progress.end()
+        progress.say(f"The database is at revision {revision}.")
         if settings.cache == "redis":
             try:
-                run(started, _flush)
-                click.echo("The cache is empty.")
+                _flush(started, progress)
             except MovieHubError as fault:
+                progress.clear()
                 click.echo(f"Warning: the cache could not be flushed: {fault}", err=True)
 
 
@@ -156,8 +160,16 @@ def cache() -> None:
     """Look after the cache."""
 
 
-async def _flush(container: "Container") -> None:
-    await container.cache().flush()
+def _flush(settings: Settings, progress: Progress) -> None:
+    def tell(forgotten: int) -> None:
+        progress.show(f"emptying the cache: {forgotten:,} forgotten")
+
+    async def flush(container: "Container") -> None:
+        await container.cache().flush(tell)
+
+    tell(0)
+    run(settings, flush)
+    progress.say("The cache is empty.")
 
 
 @cache.command("flush")
@@ -167,5 +179,5 @@ def flush() -> None:
     settings = read_settings()
     if settings.cache == "memory":
         raise ConfigFault("MOVIEHUB_REDIS_URL is memory://: each server's cache is its own and ends with it.")
-    run(settings, _flush)
-    click.echo("The cache is empty.")
+    with Progress() as progress:
+        _flush(settings, progress)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from moviehub.domain.errors import MovieHubError
+from moviehub.entrypoints.cli.progress import Progress
 from moviehub.entrypoints.cli.running import ConfigFault, ready, run
 from moviehub.entrypoints.settings import Settings, SettingsError, unknown_variables
 
@@ -15,33 +16,23 @@ if TYPE_CHECKING:
 STATES = {"ok": "ok", "degraded": "warning", "unavailable": "fault"}
 """What a finding is for an operator."""
 
-WAITING = "examining …"
+WAITING = "examining"
 """Stands under the last line of a terminal while there is more to come."""
 
 
 class Report:
     """Lines of a state, a part and what to do; it counts the faults."""
 
-    def __init__(self) -> None:
+    def __init__(self, progress: Progress) -> None:
         self.faults = 0
-        self._terminal = sys.stdout.isatty()
-
-    def wait(self) -> None:
-        """Tell who sits before it that more is to come."""
-        if self._terminal:
-            click.echo(WAITING, nl=False)
+        self._progress = progress
+        progress.show(WAITING)
 
     def say(self, state: str, part: str, told: str) -> None:
-        """One line."""
+        """One line; on a terminal it says that more is to come."""
         self.faults += state == "fault"
-        self.end()
-        click.echo(f"{state:8} {part:12} {told}")
-        self.wait()
-
-    def end(self) -> None:
-        """Nothing more is to come."""
-        if self._terminal:
-            click.echo("\r\x1b[K", nl=False)
+        self._progress.say(f"{state:8} {part:12} {told}")
+        self._progress.show(WAITING)
 
 
 @click.command()
@@ -50,16 +41,13 @@ def doctor() -> None:
 
     Each line is ok, a warning or a fault, and says what to do. The exit code is 0 unless there is a fault.
     """
-    report = Report()
-    try:
+    with Progress() as progress:
+        report = Report(progress)
         _examine(report)
-    finally:
-        report.end()
     sys.exit(1 if report.faults else 0)
 
 
 def _examine(report: Report) -> None:
-    report.wait()
     from moviehub.entrypoints.bootstrap import plugged_in
     from moviehub.entrypoints.bootstrap.database import StartError
     from moviehub.entrypoints.cli.examination import examination

@@ -23,11 +23,18 @@ _FOLDER = Path(__file__).parent
 _alone = Lock()
 
 
-def upgrade(url: str, revision: str = "head") -> None:
-    """Bring the database up to `revision`. Of several at once one works and the others wait for it."""
+def upgrade(url: str, revision: str = "head", *, tell: Callable[[str], object] = lambda _: None) -> None:
+    """Bring the database up to `revision`. Of several at once one works and the others wait for it.
+
+    `tell` hears the name of each migration when it begins.
+    """
     from alembic import command
 
-    _migrate(url, lambda config: command.upgrade(config, revision))
+    def act(config: "Config") -> None:
+        config.attributes["tell"] = tell
+        command.upgrade(config, revision)
+
+    _migrate(url, act)
 
 
 def downgrade(url: str, revision: str) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from pathlib import Path
 from typing import Any
 
 from alembic import context
@@ -18,15 +19,29 @@ def is_compared(_: Any, name: str | None, kind: str, *__: Any) -> bool:
     return not (kind == "index" and name is not None and name.endswith("_trigrams"))
 
 
+def tell_next(done: str | None) -> None:
+    """Tell which migration begins when this one is done, if any does."""
+    script, tell = context.script, context.config.attributes.get("tell", lambda _: None)
+    done_last = script.get_revision(done) if done else None
+    for revision in done_last.nextrev if done_last else script.get_bases():
+        tell(Path(script.get_revision(revision).path).stem.replace("_", " "))
+
+
 def migrate(connection: Connection) -> None:
     """Run the migrations that were asked for, all in one transaction."""
-    context.configure(connection=connection, target_metadata=metadata, include_object=is_compared)
+    context.configure(
+        connection=connection,
+        target_metadata=metadata,
+        include_object=is_compared,
+        on_version_apply=lambda step, **_: tell_next(step.up_revision_id) if step.is_upgrade else None,
+    )
     with context.begin_transaction():
         # Taken before the revision is read: whoever waits here finds the work done.
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
         # While a migration waits for a table, everybody else who wants it waits behind: better it is tried again later.
         # It is long enough for the server to end a vacuum that is in the way.
         connection.execute(text("SET LOCAL lock_timeout = '3s'"))
+        tell_next(context.get_context().get_current_revision())
         context.run_migrations()
     connection.commit()
 
