@@ -193,6 +193,23 @@ def test_no_request_waits_longer_for_tmdb_than_the_deadline(
     measured("longest answer", longest)
 
 
+@promises.tmdb_deadline
+@pytest.mark.slow
+@pytest.mark.usefixtures("well")
+def test_pages_that_each_come_just_in_time_are_waited_for_no_longer_than_one_and_are_there_the_next_time(
+    tmdb: Tmdb, hub: Server, door: Proxy, measured: Measured
+) -> None:
+    path = "/api/movies/trending/?time_window=day&page_size=100"
+    assert hub.http.get("/api/movies/popular/?page_size=100").status_code == 200  # films that the hub has met
+    door.delay(2.0)
+    took, answer = timed(lambda: hub.http.get(path))
+    assert (answer.status_code, answer.json()["source"]) == (200, "local")
+    assert took < 3.5  # the first page, and then the others, would take four seconds
+    measured("longest answer", took)
+    eventually(lambda: hub.http.get(path).json()["source"] == "tmdb")
+    assert sum("trending/movie/day" in asked for asked in tmdb.requests()) == 5
+
+
 @promises.tmdb_circuit
 @pytest.mark.slow
 @pytest.mark.usefixtures("well")
