@@ -278,9 +278,10 @@ async def test_when_redis_forgets_everything_a_page_is_fetched_once(
 
 @promises.herd_holder
 @pytest.mark.slow
+@pytest.mark.parametrize("page", [80, 81], ids=["killed", "stopped for a while"])
 @pytest.mark.usefixtures("well")
-def test_when_who_fetches_a_page_is_killed_the_next_takes_over(
-    hub: Server, door: Proxy, settings: dict[str, str], measured: Measured
+def test_when_who_fetches_a_page_is_killed_or_stands_still_the_next_takes_over(
+    hub: Server, door: Proxy, settings: dict[str, str], measured: Measured, page: int
 ) -> None:
     with (
         serving(**settings) as holder,
@@ -289,16 +290,22 @@ def test_when_who_fetches_a_page_is_killed_the_next_takes_over(
         holder.client() as first,
     ):
         door.hang()
-        held = threads.submit(first.get, f"{POPULAR}80")
+        held = threads.submit(first.get, f"{POPULAR}{page}")
         eventually(lambda: [key for key in link.keys("*lease*") if b"popular" in key])
-        waits = threads.submit(hub.http.get, f"{POPULAR}80")
-        os.killpg(holder.process.pid, signal.SIGKILL)
+        waits = threads.submit(hub.http.get, f"{POPULAR}{page}")
+        os.killpg(holder.process.pid, signal.SIGKILL if page == 80 else signal.SIGSTOP)
         door.well()
         took, answer = timed(waits.result)
-        assert isinstance(held.exception(), httpx.TransportError)
         assert (answer.status_code, answer.json()["source"]) == (200, "tmdb")
         assert took < 3
         measured("after", took)
+        if page == 80:
+            assert isinstance(held.exception(), httpx.TransportError)
+        else:
+            os.killpg(holder.process.pid, signal.SIGCONT)
+            assert held.result().status_code == 200
+            again = hub.http.get(f"{POPULAR}{page}").json()
+            assert (again["source"], again["results"]) == ("tmdb", answer.json()["results"])
 
 
 def files(server: Server) -> list[int]:

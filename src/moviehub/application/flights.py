@@ -23,7 +23,7 @@ MOST_FAILED = 1_000
 LONGEST_WAIT = 3.5
 """Seconds that somebody waits for another process's work: its deadline, and a moment."""
 
-PATIENCE = 3.2
+PATIENCE = 3.1
 """Seconds that a caller waits for work in all, one after the other or side by side: one deadline, and a moment."""
 
 CALLER: ContextVar[object] = ContextVar("caller", default=None)
