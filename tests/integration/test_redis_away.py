@@ -229,6 +229,28 @@ async def test_when_redis_comes_back_it_is_used_again_within_two_seconds(
     assert [log["event"] for log in logs] == ["redis_failed", "redis_skipped", "redis_is_back"]
 
 
+@promises.redis_away
+@pytest.mark.parametrize(
+    "says", ["LOADING it is loading", "MASTERDOWN no link", "NOAUTH who are you", "CLUSTERDOWN no"]
+)
+async def test_a_redis_that_answers_nothing_but_what_it_lacks_is_one_that_is_away(
+    opened: Open, clock: MemoryClock, says: str
+) -> None:
+    async def complain(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65_536):
+            writer.write(b"-%b\r\n" % says.encode() * data.count(b"*"))
+
+    async with serving(complain) as url:
+        cache = opened(url, local_for=0)
+        with capture_logs() as logs:
+            for number in range(20):
+                await cache.keep(str(number), facts_for(clock))
+                assert await cache.find(f"other {number}", MovieFacts) is None
+            with pytest.raises(Unavailable):
+                await cache.ping()
+        assert [log["event"] for log in logs] == ["redis_failed", "redis_skipped"]
+
+
 @promises.redis_refuses
 async def test_a_full_redis_is_read_on_and_told_once_until_it_takes_writes_again(
     opened: Open, clock: MemoryClock

@@ -32,7 +32,7 @@ PEOPLE = 16
 FILMS = 40
 QUIET = 6.0
 MOST_GROWN = 1.25, 16 * 1024 * 1024
-"""Of a worker's memory, after a quarter of the time: as a factor, and in bytes on top."""
+"""Of a worker's memory, once it has run for a quarter of the time: as a factor, and in bytes on top."""
 
 MOST_TASKS = 30
 """Of a worker that nobody asks anything: those that watch, and some for connections that are open."""
@@ -97,11 +97,13 @@ async def run(parts: Parts, seconds: float, seed: int) -> None:
     lives = asyncio.gather(*(person.live(until, films) for person in people))
     chaos = asyncio.create_task(trouble(parts, random.Random(seed), until))
     early: dict[int, tuple[int, int, int]] = {}
+    seen: dict[int, float] = {}
     while time.monotonic() < until:
         await asyncio.sleep(min(5.0, max(0.1, until - time.monotonic())))
         with suppress(OSError):
             for pid in parts.server.workers():
-                if time.monotonic() - begun > seconds / 4:
+                # One that has just taken the place of another has yet to open what the others have.
+                if time.monotonic() - seen.setdefault(pid, time.monotonic()) > seconds / 4:
                     early.setdefault(pid, resources(pid))
     await lives
     await chaos
