@@ -96,7 +96,7 @@ def faulty(fault: Fault, good: bytes, retry_after: str) -> bytes:
         Fault.NAN: lambda: http(200, b'{"popularity": NaN, ' + good[1:], JSON),
         Fault.WRONG_TYPES: lambda: http(200, json.dumps(wrong).encode(), JSON),
         Fault.HUGE: lambda: http(200, good[:-1] + b" " * 3_000_000 + b"}", JSON),
-        Fault.BOMB: lambda: http(200, gzip.compress(good[:-1] + b" " * 20_000_000 + b"}"), JSON, GZIP),
+        Fault.BOMB: lambda: http(200, gzip.compress(good[:-1] + b" " * 20_000_000 + b"}", 1), JSON, GZIP),
         Fault.DEEP: lambda: http(200, b'{"results": ' + b"[" * 100_000, JSON),
         Fault.EMPTY: lambda: http(200, b"", JSON),
         Fault.ERROR_IN_200: lambda: http(200, b'{"success": false, "status_code": 11, "status_message": "No."}', JSON),

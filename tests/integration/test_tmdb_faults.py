@@ -25,7 +25,7 @@ from moviehub.domain.listings import CataloguePage, Listing, Popular, Recommende
 from tests import promises
 from tests.tmdb_stand_in import KEY, TOKEN, Fault, StandIn, Watch
 
-DEADLINE = 0.3
+DEADLINE = 0.6
 WAITS = (Fault.HANG, Fault.DRIP)
 TRIED_AGAIN = (Fault.CLOSE, Fault.RESET, Fault.CUT, Fault.GATEWAY, Fault.OFFLINE)
 LONGEST_REFUSAL = 60

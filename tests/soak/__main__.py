@@ -92,8 +92,7 @@ async def run(parts: Parts, seconds: float, seed: int) -> None:
         await person.join()
     shown = [parts.server.http.get(f"/api/movies/popular/?page={n}&page_size=20").json() for n in (1, 2)]
     films = [each["id"] for page in shown for each in page["results"]][:FILMS]
-    begun = time.monotonic()
-    until = begun + seconds
+    until = time.monotonic() + seconds
     lives = asyncio.gather(*(person.live(until, films) for person in people))
     chaos = asyncio.create_task(trouble(parts, random.Random(seed), until))
     early: dict[int, tuple[int, int, int]] = {}
