@@ -154,11 +154,16 @@ class DiscoverMovies:
     async def from_own(
         self, wanted: MovieFilter, page: PageRequest, user_id: int | None, fault: MovieHubError
     ) -> Found:
-        """A page of the hub's own films in place of the catalogue's; `fault` if there is none of them."""
+        """A page of the hub's own films in place of the catalogue's; `fault` if there is none of them on it."""
         async with self.storage.reading() as uow:
-            movies = await _if_any(uow.movies.list, wanted, page)
-            if movies is None and wanted.search_key:  # perhaps it is not written quite like this
-                movies = await _if_any(uow.movies.closest, wanted, page)
+            try:
+                movies = await _if_any(uow.movies.list, wanted, page)
+                if movies is None and wanted.search_key:  # perhaps it is not written quite like this
+                    movies = await _if_any(uow.movies.closest, wanted, page)
+            except NoSuchPage:
+                if isinstance(fault, Unavailable):
+                    raise fault from None  # the catalogue may well have such a page
+                raise
         if movies is None:
             raise fault  # an empty list would be no answer
         now = self.clock.now()
