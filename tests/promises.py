@@ -23,6 +23,12 @@ redis_hangs = _promise(
 )
 redis_slow = _promise(_REDIS_SLOW, "a read waits for a round trip or two, however many films it shows")
 
+redis_refuses = _promise(
+    "Redis is full, or only reads after a failover",
+    "it says degraded; what Redis has is read on, and there is no 5xx; writes go on within 2 s once they are taken, by "
+    "whichever server has the name then",
+)
+
 _REDIS_EMPTY = "Redis loses all its data"
 redis_forgets_access = _promise(_REDIS_EMPTY, "nothing that was ended comes back to life")
 redis_forgets_limits = _promise(_REDIS_EMPTY, "limits start at zero")

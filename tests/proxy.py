@@ -49,6 +49,10 @@ class Proxy:
         self._thread.join()
         self._loop.close()
 
+    def lead_to(self, url: str) -> None:
+        """Hand on to another server whoever comes from now on; who is connected stays with the one before."""
+        self._url = urlsplit(url)
+
     def well(self) -> None:
         self._set("")
 

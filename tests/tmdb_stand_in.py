@@ -53,6 +53,7 @@ class Fault(Enum):
     DEEP = "deep"
     EMPTY = "empty"
     ARRAY = "array"
+    ERROR_IN_200 = "an error with 200"
     ANOTHER_FILM = "another film"
     REDIRECT = "redirect"
     LIMIT = "429"
@@ -95,9 +96,10 @@ def faulty(fault: Fault, good: bytes, retry_after: str) -> bytes:
         Fault.NAN: lambda: http(200, b'{"popularity": NaN, ' + good[1:], JSON),
         Fault.WRONG_TYPES: lambda: http(200, json.dumps(wrong).encode(), JSON),
         Fault.HUGE: lambda: http(200, good[:-1] + b" " * 3_000_000 + b"}", JSON),
-        Fault.BOMB: lambda: http(200, gzip.compress(good[:-1] + b" " * 20_000_000 + b"}"), JSON, GZIP),
+        Fault.BOMB: lambda: http(200, gzip.compress(good[:-1] + b" " * 20_000_000 + b"}", 1), JSON, GZIP),
         Fault.DEEP: lambda: http(200, b'{"results": ' + b"[" * 100_000, JSON),
         Fault.EMPTY: lambda: http(200, b"", JSON),
+        Fault.ERROR_IN_200: lambda: http(200, b'{"success": false, "status_code": 11, "status_message": "No."}', JSON),
         Fault.ARRAY: lambda: http(200, b"[" + good + b"]", JSON),
         Fault.ANOTHER_FILM: lambda: http(200, b'{"id": 7, "title": "Another"}', JSON),
         Fault.REDIRECT: lambda: http(302, b"", "Location: /elsewhere"),
@@ -111,7 +113,7 @@ def faulty(fault: Fault, good: bytes, retry_after: str) -> bytes:
 class StandIn:
     """The server. `fault` spoils every answer, or the next `times`; `requests` are the paths and queries seen.
 
-    `arrived` can be acquired once for each of them.
+    `instead` is told in place of every answer, if it is set. `arrived` can be acquired once for each of them.
     """
 
     def __init__(self, port: int = 0) -> None:
@@ -123,6 +125,7 @@ class StandIn:
         self.headers: list[dict[str, str]] = []
         self.fault: Fault | None = None
         self.faults_left: int | None = None
+        self.instead: object = None
         self.delay = 0.0
         self.retry_after = "7"
         self.url = ""
@@ -177,6 +180,8 @@ class StandIn:
         if headers.get("authorization") != f"Bearer {self.token}" and query.get("api_key") != self.key:
             message = "Invalid API key: You must be granted a valid key."
             status, told = 401, {"status_code": 7, "status_message": message, "success": False}
+        if self.instead is not None:
+            status, told = 200, self.instead
         body = json.dumps(told, ensure_ascii=False).encode()
         fault = self._next_fault()
         if fault is None:

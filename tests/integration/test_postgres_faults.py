@@ -291,6 +291,34 @@ async def test_a_database_that_only_reads_can_still_be_read(
         await rate(storage, user, movie, 5)
 
 
+@promises.postgres_read_only
+@pytest.mark.parametrize("whole", [True, False], ids=["transaction", "statement"])
+async def test_connections_that_only_read_are_given_up_so_that_writes_find_who_takes_them(
+    storage: PostgresStorage, operator: asyncpg.Connection, whole: bool
+) -> None:
+    user = await register(storage, "ada")
+    (movie,) = await remember(storage, facts(1))
+    name = await operator.fetchval("SELECT current_database()")
+    await operator.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    await kill_all(operator)
+    await asyncio.gather(*(read_name(storage, user) for _ in range(9)))
+
+    async def write() -> bool:
+        try:
+            await (write_name(storage, user, "Ada") if whole else rate(storage, user, movie, 5))
+        except Unavailable:
+            return False
+        return True
+
+    assert not any([await write() for _ in range(3)])
+    # From now on another server has the name, so to speak: what is connected goes on as it began.
+    await operator.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
+    async with asyncio.timeout(3):
+        while not await write():  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+    assert all(await asyncio.gather(*(write() for _ in range(9))))
+
+
 @promises.migrations_ahead
 async def test_reads_go_on_when_a_column_becomes_another_kind_of_text(
     storage: PostgresStorage, operator: asyncpg.Connection

@@ -12,7 +12,7 @@ import redis
 from tests import promises
 from tests.proxy import Proxy
 from tests.reliability import Measured
-from tests.servers import PASSWORD, Server, bearer, eventually, two_workers
+from tests.servers import PASSWORD, Server, bearer, eventually, free_port, two_workers
 
 BACK_WITHIN = 2.0
 REFRESH = "/api/auth/token/refresh/"
@@ -155,6 +155,30 @@ def test_a_redis_in_trouble_costs_a_request_half_a_second_at_most(
     if fault == "hang":
         assert sum(sorted(times)[:-3]) < 1.0, "it is skipped"
     assert status(client) == "degraded"
+    back = comes_back(door, each)
+    assert back < BACK_WITHIN
+    measured("used again after", back)
+
+
+@promises.redis_refuses
+@pytest.mark.slow
+@pytest.mark.parametrize("why", ["full", "reads"])
+@pytest.mark.usefixtures("well")
+def test_without_a_redis_that_takes_writes_a_hub_serves_and_uses_it_when_it_does(
+    door: Proxy, each: list[httpx.Client], measured: Measured, why: str
+) -> None:
+    with redis.Redis.from_url(door.url, socket_timeout=5) as link:
+        if why == "full":
+            link.config_set("maxmemory", "1")
+        else:
+            link.execute_command("REPLICAOF", "127.0.0.1", str(free_port()))
+        try:
+            for number, client in enumerate(each):
+                measured("longest answer", max(visit(client, f"{why}-{number}")))
+                assert status(client) == "degraded"
+        finally:
+            link.config_set("maxmemory", "0")
+            link.execute_command("REPLICAOF", "NO", "ONE")
     back = comes_back(door, each)
     assert back < BACK_WITHIN
     measured("used again after", back)

@@ -193,6 +193,23 @@ def test_no_request_waits_longer_for_tmdb_than_the_deadline(
     measured("longest answer", longest)
 
 
+@promises.tmdb_deadline
+@pytest.mark.slow
+@pytest.mark.usefixtures("well")
+def test_pages_that_each_come_just_in_time_are_waited_for_no_longer_than_one_and_are_there_the_next_time(
+    tmdb: Tmdb, hub: Server, door: Proxy, measured: Measured
+) -> None:
+    path = "/api/movies/trending/?time_window=day&page_size=100"
+    assert hub.http.get("/api/movies/popular/?page_size=100").status_code == 200  # films that the hub has met
+    door.delay(2.0)
+    took, answer = timed(lambda: hub.http.get(path))
+    assert (answer.status_code, answer.json()["source"]) == (200, "local")
+    assert took < 3.5  # the first page, and then the others, would take four seconds
+    measured("longest answer", took)
+    eventually(lambda: hub.http.get(path).json()["source"] == "tmdb")
+    assert sum("trending/movie/day" in asked for asked in tmdb.requests()) == 5
+
+
 @promises.tmdb_circuit
 @pytest.mark.slow
 @pytest.mark.usefixtures("well")
@@ -261,9 +278,10 @@ async def test_when_redis_forgets_everything_a_page_is_fetched_once(
 
 @promises.herd_holder
 @pytest.mark.slow
+@pytest.mark.parametrize("page", [80, 81], ids=["killed", "stopped for a while"])
 @pytest.mark.usefixtures("well")
-def test_when_who_fetches_a_page_is_killed_the_next_takes_over(
-    hub: Server, door: Proxy, settings: dict[str, str], measured: Measured
+def test_when_who_fetches_a_page_is_killed_or_stands_still_the_next_takes_over(
+    hub: Server, door: Proxy, settings: dict[str, str], measured: Measured, page: int
 ) -> None:
     with (
         serving(**settings) as holder,
@@ -272,16 +290,22 @@ def test_when_who_fetches_a_page_is_killed_the_next_takes_over(
         holder.client() as first,
     ):
         door.hang()
-        held = threads.submit(first.get, f"{POPULAR}80")
+        held = threads.submit(first.get, f"{POPULAR}{page}")
         eventually(lambda: [key for key in link.keys("*lease*") if b"popular" in key])
-        waits = threads.submit(hub.http.get, f"{POPULAR}80")
-        os.killpg(holder.process.pid, signal.SIGKILL)
+        waits = threads.submit(hub.http.get, f"{POPULAR}{page}")
+        os.killpg(holder.process.pid, signal.SIGKILL if page == 80 else signal.SIGSTOP)
         door.well()
         took, answer = timed(waits.result)
-        assert isinstance(held.exception(), httpx.TransportError)
         assert (answer.status_code, answer.json()["source"]) == (200, "tmdb")
         assert took < 3
         measured("after", took)
+        if page == 80:
+            assert isinstance(held.exception(), httpx.TransportError)
+        else:
+            os.killpg(holder.process.pid, signal.SIGCONT)
+            assert held.result().status_code in (200, 503)  # by then its time is over
+            again = hub.http.get(f"{POPULAR}{page}").json()
+            assert (again["source"], again["results"]) == ("tmdb", answer.json()["results"])
 
 
 def files(server: Server) -> list[int]:

@@ -9,9 +9,11 @@ from datetime import timedelta
 from urllib.parse import urlsplit
 
 import pytest
+import redis
 import redis.asyncio
 from structlog.testing import capture_logs
 
+from moviehub.adapters.embedded import PrivateValkey
 from moviehub.adapters.memory.clock import MemoryClock
 from moviehub.adapters.redis.cache import RedisCache
 from moviehub.adapters.redis.connection import Connection
@@ -24,6 +26,7 @@ from moviehub.domain.limits import Limit
 from moviehub.domain.movies import MovieFacts
 from tests import promises
 from tests.contracts.cache import FACTS
+from tests.proxy import Proxy
 
 Open = Callable[..., RedisCache]
 OpenLimiter = Callable[[str], Limiter]
@@ -68,6 +71,11 @@ async def limiting() -> AsyncIterator[OpenLimiter]:
 
 @pytest.fixture
 def free_port() -> int:
+    return free()
+
+
+def free() -> int:
+    """A port on which nobody listens."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
     return port
@@ -219,6 +227,71 @@ async def test_when_redis_comes_back_it_is_used_again_within_two_seconds(
             await cache.keep("facts", facts_for(clock))
             assert await cache.find("facts", MovieFacts) is not None
     assert [log["event"] for log in logs] == ["redis_failed", "redis_skipped", "redis_is_back"]
+
+
+@promises.redis_away
+@pytest.mark.parametrize(
+    "says", ["LOADING it is loading", "MASTERDOWN no link", "NOAUTH who are you", "CLUSTERDOWN no"]
+)
+async def test_a_redis_that_answers_nothing_but_what_it_lacks_is_one_that_is_away(
+    opened: Open, clock: MemoryClock, says: str
+) -> None:
+    async def complain(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65_536):
+            writer.write(b"-%b\r\n" % says.encode() * data.count(b"*"))
+
+    async with serving(complain) as url:
+        cache = opened(url, local_for=0)
+        with capture_logs() as logs:
+            for number in range(20):
+                await cache.keep(str(number), facts_for(clock))
+                assert await cache.find(f"other {number}", MovieFacts) is None
+            with pytest.raises(Unavailable):
+                await cache.ping()
+        assert [log["event"] for log in logs] == ["redis_failed", "redis_skipped"]
+
+
+@promises.redis_refuses
+async def test_a_full_redis_is_read_on_and_told_once_until_it_takes_writes_again(
+    opened: Open, clock: MemoryClock
+) -> None:
+    with PrivateValkey() as url, redis.Redis.from_url(url) as link, capture_logs() as logs:
+        cache = opened(url, local_for=0)
+        await cache.keep("facts", facts_for(clock))
+        link.config_set("maxmemory", "1")
+        for number in range(20):
+            await cache.keep(str(number), facts_for(clock))
+            assert await cache.find("facts", MovieFacts) is not None
+        with pytest.raises(Unavailable):
+            await cache.ping()
+        assert [(log["event"], log["why"]) for log in logs] == [("redis_refuses", "OutOfMemoryError")]
+        link.config_set("maxmemory", "0")
+        was_full = time.perf_counter()
+        await reached(cache)
+        assert time.perf_counter() - was_full < 2
+        assert [log["event"] for log in logs] == ["redis_refuses", "redis_takes_writes_again"]
+
+
+@promises.redis_refuses
+async def test_when_another_server_becomes_the_primary_under_the_same_name_it_is_found(
+    opened: Open, clock: MemoryClock
+) -> None:
+    with PrivateValkey() as old, PrivateValkey() as new, Proxy(old) as door, redis.Redis.from_url(old) as link:
+        cache = opened(door.url, local_for=0)
+        await cache.keep("facts", facts_for(clock))
+        assert await cache.find("facts", MovieFacts) is not None
+        link.execute_command("REPLICAOF", "127.0.0.1", str(free()))
+        await cache.keep("facts", facts_for(clock))
+        with pytest.raises(Unavailable):
+            await cache.ping()
+        assert await cache.find("facts", MovieFacts) is not None, "it is read on"
+        door.lead_to(new)
+        led = time.perf_counter()
+        await reached(cache)
+        assert time.perf_counter() - led < 2
+        await cache.keep("more", facts_for(clock))
+        with redis.Redis.from_url(new) as other:
+            assert other.exists("test:more")
 
 
 @promises.redis_reply_lost

@@ -21,11 +21,11 @@ from moviehub.adapters.tmdb.catalogue import TmdbCatalogue
 from moviehub.adapters.tmdb.circuit import Circuit, Failure
 from moviehub.application.ports import BACKGROUND, Budget
 from moviehub.domain.errors import Unavailable
-from moviehub.domain.listings import Popular, Recommended, Search
+from moviehub.domain.listings import CataloguePage, Listing, Popular, Recommended, Search, TopRated, Trending
 from tests import promises
 from tests.tmdb_stand_in import KEY, TOKEN, Fault, StandIn, Watch
 
-DEADLINE = 0.3
+DEADLINE = 0.6
 WAITS = (Fault.HANG, Fault.DRIP)
 TRIED_AGAIN = (Fault.CLOSE, Fault.RESET, Fault.CUT, Fault.GATEWAY, Fault.OFFLINE)
 LONGEST_REFUSAL = 60
@@ -396,6 +396,40 @@ async def test_one_film_in_which_nothing_is_of_use_is_no_outage(tmdb: StandIn, c
             await catalogue.movie(FILM)
     assert len(tmdb.requests) == 10
     await catalogue.ping()
+
+
+@promises.tmdb_nonsense
+@pytest.mark.parametrize(
+    ("listing", "total"),
+    [
+        (Popular(), 0),
+        (TopRated(), 10_000),
+        (Trending(window="day", page=3), 41),
+        (Search(query="amber"), 1),
+        (Recommended(tmdb_id=FILM), 40),
+    ],
+    ids=lambda told: getattr(told, "key", told),
+)
+async def test_a_page_without_a_film_where_there_are_some_is_no_answer_and_no_outage(
+    tmdb: StandIn, catalogue: TmdbCatalogue, listing: Listing, total: int
+) -> None:
+    tmdb.instead = {"page": listing.page, "results": [], "total_results": total, "total_pages": -(-total // 20)}
+    for _ in range(10):
+        with pytest.raises(Unavailable):
+            await catalogue.page(listing)
+    await catalogue.ping()
+
+
+@pytest.mark.parametrize(
+    ("listing", "total"),
+    [(Popular(page=3), 40), (Search(query="amber"), 0), (Search(query="amber", page=5), 100)],
+    ids=lambda told: getattr(told, "key", told),
+)
+async def test_a_page_without_a_film_is_an_answer_where_there_may_be_none(
+    tmdb: StandIn, catalogue: TmdbCatalogue, listing: Listing, total: int
+) -> None:
+    tmdb.instead = {"page": listing.page, "results": [], "total_results": total, "total_pages": -(-total // 20)}
+    assert await catalogue.page(listing) == CataloguePage((), total)
 
 
 async def test_questions_that_cannot_be_asked_are_no_outage(catalogue: TmdbCatalogue) -> None:

@@ -8,6 +8,7 @@ import argparse
 import asyncio
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from moviehub.adapters.embedded import PrivatePostgres, PrivateValkey
 from moviehub.adapters.postgres.migrations import upgrade
 from tests.conftest import make_server_folder
 from tests.proxy import Proxy
-from tests.servers import ROOT, eventually, serving
+from tests.servers import ROOT, Server, eventually, serving
 from tests.soak.faults import Parts, trouble
 from tests.soak.people import Log, Person
 from tests.tmdb_stand_in import TOKEN
@@ -31,13 +32,22 @@ PEOPLE = 16
 FILMS = 40
 QUIET = 6.0
 MOST_GROWN = 1.25, 16 * 1024 * 1024
-"""Of a worker's memory, after a quarter of the time: as a factor, and in bytes on top."""
+"""Of a worker's memory, once it has run for a quarter of the time: as a factor, and in bytes on top."""
+
+MOST_TASKS = 30
+"""Of a worker that nobody asks anything: those that watch, and some for connections that are open."""
 
 
 def resources(pid: int) -> tuple[int, int, int]:
     """Memory in bytes, open files and threads of a process."""
     status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
     return int(status["VmRSS"].split()[0]) * 1024, len(os.listdir(f"/proc/{pid}/fd")), int(status["Threads"])
+
+
+def tasks(server: Server) -> dict[int, int]:
+    """How many tasks the event loop of each worker has, as they told a moment ago."""
+    told = re.findall(r'^moviehub_tasks\{.*?pid="(\d+)".*?\} (\S+)$', server.http.get("/metrics").text, re.MULTILINE)
+    return {int(pid): int(float(many)) for pid, many in told}
 
 
 @contextmanager
@@ -82,16 +92,17 @@ async def run(parts: Parts, seconds: float, seed: int) -> None:
         await person.join()
     shown = [parts.server.http.get(f"/api/movies/popular/?page={n}&page_size=20").json() for n in (1, 2)]
     films = [each["id"] for page in shown for each in page["results"]][:FILMS]
-    begun = time.monotonic()
-    until = begun + seconds
+    until = time.monotonic() + seconds
     lives = asyncio.gather(*(person.live(until, films) for person in people))
     chaos = asyncio.create_task(trouble(parts, random.Random(seed), until))
     early: dict[int, tuple[int, int, int]] = {}
+    seen: dict[int, float] = {}
     while time.monotonic() < until:
         await asyncio.sleep(min(5.0, max(0.1, until - time.monotonic())))
         with suppress(OSError):
             for pid in parts.server.workers():
-                if time.monotonic() - begun > seconds / 4:
+                # One that has just taken the place of another has yet to open what the others have.
+                if time.monotonic() - seen.setdefault(pid, time.monotonic()) > seconds / 4:
                     early.setdefault(pid, resources(pid))
     await lives
     await chaos
@@ -109,6 +120,10 @@ async def run(parts: Parts, seconds: float, seed: int) -> None:
                 parts.log.note(f"memory grew from {memory >> 20} to {memory_now >> 20} MB")
             if files_now > files + 40 or threads_now > threads + 8:
                 parts.log.note(f"{files} files and {threads} threads became {files_now} and {threads_now}")
+    alive = {pid: many for pid, many in tasks(parts.server).items() if pid in parts.server.workers()}
+    print(f"  tasks of the workers: {', '.join(map(str, alive.values()))}")
+    if len(alive) != len(parts.server.workers()) or max(alive.values()) > MOST_TASKS:
+        parts.log.note(f"tasks are left, or not told: {alive}")
     for line in parts.server.output.splitlines():
         if "Traceback" in line:
             parts.log.note(f"a traceback: {line[:300]} ... {line[-600:]}")

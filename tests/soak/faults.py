@@ -53,6 +53,9 @@ async def trouble(parts: Parts, chance: random.Random, until: float) -> None:
         await asyncio.to_thread(proxy.well)
         if fault == "own" and name == "tmdb":
             await _control(parts, "fail")
+        if fault == "own" and name == "redis":
+            with redis.Redis.from_url(parts.valkey, socket_timeout=5) as link:
+                link.config_set("maxmemory", "0")
         await asyncio.sleep(chance.uniform(0.5, 4.0))
 
 
@@ -66,7 +69,10 @@ async def _own_fault(parts: Parts, name: str, chance: random.Random) -> None:
             await link.close()
         case "redis":
             with redis.Redis.from_url(parts.valkey, socket_timeout=5) as link:
-                link.flushall()
+                if chance.random() < 0.5:
+                    link.flushall()
+                else:
+                    link.config_set("maxmemory", "1")
         case "tmdb":
             await _control(parts, f"fail?fault={chance.choice(list(Fault)).value}")
 

@@ -1,6 +1,7 @@
 """Work that many want at once is done once, in one process and over several."""
 
 import asyncio
+import gc
 import time
 
 import pytest
@@ -8,7 +9,7 @@ from structlog.testing import capture_logs
 
 from moviehub.adapters.memory.leases import MemoryLeases
 from moviehub.application import flights as module
-from moviehub.application.flights import Flights
+from moviehub.application.flights import CALLER, Flights
 from moviehub.application.ports import Leases
 from moviehub.domain.errors import Unavailable
 from tests import promises
@@ -88,6 +89,57 @@ async def test_what_fails_gives_its_lease_back_and_is_forgotten() -> None:
     page.may_end.set()
     assert await flights.join("a", page.work, page.done) == "a page"
     assert await leases.take("a", 1.0) is not None
+
+
+async def test_what_fails_when_everybody_who_waited_has_gone_away_disturbs_nobody() -> None:
+    flights, page = Flights(MemoryLeases()), Page()
+    told: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+
+    async def fail() -> str:
+        await page.may_end.wait()
+        raise Unavailable("the catalogue is out")
+
+    waiting = [asyncio.create_task(flights.join("a", fail, page.done)) for _ in range(2)]
+    await asyncio.sleep(0)
+    for one in waiting:
+        one.cancel()
+    await asyncio.wait(waiting)
+    page.may_end.set()
+    await flights.settled()
+    gc.collect()
+    assert told == []
+
+
+@promises.tmdb_deadline
+async def test_a_caller_waits_so_long_for_all_work_together_and_what_is_not_done_by_then_goes_on() -> None:
+    flights, quick, slow, long = Flights(MemoryLeases(), patience=0.2), Page(), Page(), Page()
+
+    async def ask() -> None:
+        CALLER.set(object())
+        for key, page in (("quick", quick), ("slow", slow)):
+            assert await flights.join(key, page.work, page.done) == "a page"
+        await asyncio.gather(*(flights.join(key, long.work, long.done) for key in ("long", "longer")))
+
+    loop = asyncio.get_running_loop()
+    asking, began = asyncio.create_task(ask()), loop.time()
+    quick.may_end.set()
+    loop.call_later(0.15, slow.may_end.set)
+    with pytest.raises(Unavailable):
+        await asking
+    assert 0.2 <= loop.time() - began < 0.3, "each of them alone would have had the time"
+    assert flights.waiting == 0
+    long.may_end.set()
+    await flights.settled()
+    assert (long.calls, long.made) == (2, "a page")
+
+
+async def test_who_is_no_caller_has_the_time_for_each_piece_of_work() -> None:
+    flights = Flights(MemoryLeases(), patience=0.2)
+    for number in range(3):
+        page = Page()
+        asyncio.get_running_loop().call_later(0.15, page.may_end.set)
+        assert await flights.join(str(number), page.work, page.done) == "a page"
 
 
 async def test_what_fails_behind_an_answer_disturbs_nobody(monkeypatch: pytest.MonkeyPatch) -> None:

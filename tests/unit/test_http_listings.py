@@ -198,7 +198,7 @@ async def test_the_hubs_own_films_answer_while_the_catalogue_is_out(api: Api) ->
     assert titles(await listed(api, "search/?q=film&release_year=1995")) == ["Film 005"]
     assert titles(await listed(api, "search/?q=film&min_rating=9.9")) == ["Film 000"]
     assert "Film 000" not in titles(await listed(api, "1/recommendations/?page_size=100"))
-    problem(await api.get("/api/movies/popular/?page=3"), 404, "no-such-page")
+    problem(await api.get("/api/movies/popular/?page=3"), 503, "unavailable")  # the catalogue may well have a third
 
 
 async def test_what_is_cached_needs_no_catalogue(api: Api) -> None:

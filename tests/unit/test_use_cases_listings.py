@@ -155,8 +155,25 @@ async def test_recommendations_of_a_film_that_the_catalogue_has_lost_are_our_own
         hub.catalogue.films.clear()
         found = await hub.recommend_movies(movie_id=solaris.id, page=PageRequest())
         assert ([marked.movie for marked in found.page.items], found.provenance.source) == ([stalker], "local")
+        with pytest.raises(NoSuchPage):
+            await hub.recommend_movies(movie_id=solaris.id, page=PageRequest(2))
         with pytest.raises(MovieNotFound):
             await hub.discover_movies(listing=Recommended(tmdb_id=77), page=PageRequest())
+
+
+async def test_a_catalogue_that_has_not_got_a_film_is_not_asked_again_at_once_for_more_like_it() -> None:
+    async with harness() as hub:
+        solaris, _ = await hub.knows(film(1), film(2))
+        lost = hub.catalogue.films[:]
+        hub.catalogue.films.clear()
+        for _ in range(3):
+            found = await hub.recommend_movies(movie_id=solaris.id, page=PageRequest())
+            assert found.provenance.source == "local"
+        assert len(hub.catalogue.calls) == 1
+        hub.catalogue.films = lost
+        hub.clock.advance(timedelta(seconds=60))
+        found = await hub.recommend_movies(movie_id=solaris.id, page=PageRequest())
+        assert found.provenance.source == "tmdb"
 
 
 async def test_a_search_keeps_the_catalogues_order_unless_asked_for_another() -> None:
@@ -186,7 +203,7 @@ async def test_while_the_catalogue_is_out_a_search_with_a_typing_error_is_answer
         exact = await hub.search_movies(query="film", page=PageRequest())
         assert titles(exact) == ["Film 003"]
         for query in ("matrxi", "film"):
-            with pytest.raises(NoSuchPage):
+            with pytest.raises(Unavailable):  # for the catalogue may have more of them
                 await hub.search_movies(query=query, page=PageRequest(2))
 
 
@@ -210,6 +227,17 @@ async def test_what_everybody_looks_at_is_fetched_before_anybody_asks() -> None:
             found = await hub.discover_movies(listing=listing, page=PageRequest(1, 100))
             assert found.provenance.cached
         assert len(hub.catalogue.calls) == asked == 20
+
+
+async def test_one_page_that_cannot_be_had_keeps_nobody_from_having_the_others_warm() -> None:
+    async with harness() as hub:
+        hub.catalogue.films = [film(n) for n in range(200)]
+        hub.catalogue.out_for = {Trending(window="day", page=2)}
+        with pytest.raises(Unavailable):
+            await hub.warm_listings(ahead=timedelta(minutes=2))
+        assert len(hub.catalogue.calls) == 20
+        hub.catalogue.out_for = set()
+        assert await hub.warm_listings(ahead=timedelta(minutes=2)) == 1
 
 
 async def test_what_is_warm_is_fetched_again_when_it_would_not_last() -> None:

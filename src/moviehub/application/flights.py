@@ -23,17 +23,24 @@ MOST_FAILED = 1_000
 LONGEST_WAIT = 3.5
 """Seconds that somebody waits for another process's work: its deadline, and a moment."""
 
+PATIENCE = 3.1
+"""Seconds that a caller waits for work in all, one after the other or side by side: one deadline, and a moment."""
+
 CALLER: ContextVar[object] = ContextVar("caller", default=None)
 """Who asks. Whoever waits for several pieces of work side by side is one."""
+
+_UNTIL: ContextVar[tuple[object, float]] = ContextVar("until")
+"""A caller, and until when they wait."""
 
 
 class Flights:
     """The work under way. Whoever waits and goes away ends nothing for the others."""
 
-    def __init__(self, leases: Leases) -> None:
+    def __init__(self, leases: Leases, *, patience: float = PATIENCE) -> None:
         self._leases = leases
+        self._patience = patience
         self._flights: dict[str, asyncio.Task[Any]] = {}
-        self._behind: set[asyncio.Task[None]] = set()
+        self._behind: dict[asyncio.Task[Any], asyncio.Task[None]] = {}
         self._failed: dict[str, float] = {}
         self._waiting: Counter[object] = Counter()
 
@@ -49,17 +56,33 @@ class Flights:
     async def join(self, key: str, work: Callable[[], Awaitable[T]], done: Callable[[], Awaitable[T | None]]) -> T:
         """What comes of the work under `key`, which is begun now unless it is under way.
 
-        `done` tells what another process has made of the same work meanwhile, if anything.
+        `done` tells what another process has made of the same work meanwhile, if anything. Unavailable when the caller
+        has waited long enough; the work goes on, and whoever asks next may find it done.
         """
         flight = self._begun(key, work, done, background=BACKGROUND.get())
         caller = CALLER.get() or object()
         self._waiting[caller] += 1
         try:
-            return await asyncio.shield(flight)
+            async with asyncio.timeout_at(self._until(caller)) as patience:
+                return await asyncio.shield(flight)
+        except (TimeoutError, asyncio.CancelledError) as fault:
+            if not flight.done():
+                self._watched(key, flight)  # perhaps nobody waits for it any more
+            if isinstance(fault, TimeoutError) and patience.expired():
+                raise Unavailable("What was asked for takes too long.") from None
+            raise
         finally:
             self._waiting[caller] -= 1
             if not self._waiting[caller]:
                 del self._waiting[caller]
+
+    def _until(self, caller: object) -> float:
+        """When a caller has waited long enough, by the loop's clock: it counts from the first work they wait for."""
+        known = _UNTIL.get(None)
+        if known is None or known[0] is not caller:
+            known = caller, asyncio.get_running_loop().time() + self._patience
+            _UNTIL.set(known)
+        return known[1]
 
     def behind(self, key: str, work: Callable[[], Awaitable[T]], done: Callable[[], Awaitable[T | None]]) -> None:
         """The same for nobody who waits: a failure that is known disturbs no one, for who failed has told of it.
@@ -68,10 +91,13 @@ class Flights:
         """
         if time.monotonic() < self._failed.get(key, 0.0):
             return
-        flight = self._begun(key, work, done, background=True)
-        task = asyncio.create_task(self._watch(key, flight), context=Context())
-        self._behind.add(task)
-        task.add_done_callback(self._behind.discard)
+        self._watched(key, self._begun(key, work, done, background=True))
+
+    def _watched(self, key: str, flight: "asyncio.Task[Any]") -> None:
+        """Have somebody hear how a flight ends for which perhaps nobody waits."""
+        if flight not in self._behind:
+            self._behind[flight] = asyncio.create_task(self._watch(key, flight), context=Context())
+            self._behind[flight].add_done_callback(lambda _: self._behind.pop(flight))
 
     async def _watch(self, key: str, flight: "asyncio.Task[Any]") -> None:
         try:
@@ -83,12 +109,12 @@ class Flights:
 
     async def settled(self) -> None:
         """Return when nothing is under way any more."""
-        while under_way := [*self._flights.values(), *self._behind]:
+        while under_way := [*self._flights.values(), *self._behind.values()]:
             await asyncio.wait(under_way)
 
     async def close(self) -> None:
         """End everything under way."""
-        under_way = [*self._flights.values(), *self._behind]
+        under_way = [*self._flights.values(), *self._behind.values()]
         for task in under_way:
             task.cancel()
         await asyncio.gather(*under_way, return_exceptions=True)

@@ -15,6 +15,7 @@ from moviehub.application.storage import Storage
 from moviehub.domain.errors import MovieHubError, Unavailable
 from moviehub.domain.listings import (
     PAGE_SIZE,
+    CataloguePage,
     Found,
     ListedPage,
     Listing,
@@ -37,6 +38,9 @@ SEARCHED_PAGES = 5
 
 WARM_PAGES = 5
 """Of each list that everybody looks at, so many of the catalogue's pages are kept warm."""
+
+NOT_FOUND_KEPT = timedelta(seconds=60)
+"""For so long nobody asks again for more like a film that the catalogue does not have."""
 
 EARLY = timedelta(seconds=1)
 """How long a page of the catalogue takes to come; what is asked for often is renewed some such times ahead."""
@@ -90,7 +94,7 @@ class Shelf:
         return found if found is not None and (known is None or found.since > known.since) else None
 
     async def _fetch(self, listing: Listing) -> Cached[ListedPage]:
-        told = await self.catalogue.page(listing)
+        told = await self._told(listing)
         now = self.clock.now()
         async with self.storage.autocommit() as uow:
             movies = await uow.movies.remember(told.facts, now)
@@ -100,6 +104,19 @@ class Shelf:
         entry = Cached(ListedPage(movies, min(told.total, MOST_COUNTED)), now, fresh_until + self.stale, fresh_until)
         await self.cache.keep(listing.key, entry)
         return entry
+
+    async def _told(self, listing: Listing) -> CataloguePage:
+        if not isinstance(listing, Recommended):
+            return await self.catalogue.page(listing)
+        missing = f"no_movie_{listing.tmdb_id}"
+        if await self.cache.find(missing, bool) is not None:
+            raise MovieNotFound()  # there was none a moment ago
+        try:
+            return await self.catalogue.page(listing)
+        except MovieNotFound:
+            now = self.clock.now()
+            await self.cache.keep(missing, Cached(True, now, now + NOT_FOUND_KEPT))
+            raise
 
 
 def _renewal(cached: Cached[ListedPage]) -> datetime:
@@ -137,11 +154,16 @@ class DiscoverMovies:
     async def from_own(
         self, wanted: MovieFilter, page: PageRequest, user_id: int | None, fault: MovieHubError
     ) -> Found:
-        """A page of the hub's own films in place of the catalogue's; `fault` if there is none of them."""
+        """A page of the hub's own films in place of the catalogue's; `fault` if there is none of them on it."""
         async with self.storage.reading() as uow:
-            movies = await _if_any(uow.movies.list, wanted, page)
-            if movies is None and wanted.search_key:  # perhaps it is not written quite like this
-                movies = await _if_any(uow.movies.closest, wanted, page)
+            try:
+                movies = await _if_any(uow.movies.list, wanted, page)
+                if movies is None and wanted.search_key:  # perhaps it is not written quite like this
+                    movies = await _if_any(uow.movies.closest, wanted, page)
+            except NoSuchPage:
+                if isinstance(fault, Unavailable):
+                    raise fault from None  # the catalogue may well have such a page
+                raise
         if movies is None:
             raise fault  # an empty list would be no answer
         now = self.clock.now()
@@ -203,14 +225,25 @@ class SearchMovies:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WarmListings:
-    """What everybody looks at, in the cache for `ahead` from now; how many pages were fetched for that."""
+    """What everybody looks at, in the cache for `ahead` from now; how many pages were fetched for that.
+
+    Unavailable if one of them cannot be had, which keeps nobody from the others.
+    """
 
     shelf: Shelf
 
     async def __call__(self, *, ahead: timedelta) -> int:
         listings = (Trending(window="day"), Trending(window="week"), Popular(), TopRated())
         pages = [listing.on_page(number) for listing in listings for number in range(1, WARM_PAGES + 1)]
-        return sum([await self.shelf.warm(page, ahead) for page in pages])
+        fetched, fault = 0, None
+        for page in pages:
+            try:
+                fetched += await self.shelf.warm(page, ahead)
+            except Unavailable as failure:
+                fault = failure
+        if fault is not None:
+            raise fault
+        return fetched
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,6 +23,7 @@ from moviehub.domain.text import folded
 class MemoryCatalogue(Catalogue):
     """Tells of `films`, popular ones in the order given, unless it is `out`; `calls` is what it was asked.
 
+    It is out for the questions in `out_for` alone, too.
     The films in `changes` changed on whatever days one asks for.
     """
 
@@ -30,6 +31,7 @@ class MemoryCatalogue(Catalogue):
         self.films: list[MovieFacts] = list(facts)
         self.changes: set[int] = set()
         self.out = False
+        self.out_for: set[Listing | int | str] = set()
         self.calls: list[Listing | int | str] = []
 
     async def page(self, listing: Listing) -> CataloguePage:
@@ -52,7 +54,7 @@ class MemoryCatalogue(Catalogue):
 
     def _asked(self, question: Listing | int | str) -> None:
         self.calls.append(question)
-        if self.out:
+        if self.out or question in self.out_for:
             raise Unavailable("The film catalogue cannot be reached now.")
 
     def _film(self, tmdb_id: int) -> MovieFacts:

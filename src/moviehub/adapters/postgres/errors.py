@@ -25,6 +25,9 @@ DEAD = (
 OTHERS_FIRST = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
 """40001 and 40P01: others were at the same rows, and the server has undone the whole transaction to let them pass."""
 
+ONLY_READS = (asyncpg.ReadOnlySQLTransactionError,)
+"""25006: a standby, or a server that is full; nothing was done."""
+
 OUTDATED = (asyncpg.InvalidCachedStatementError, asyncpg.OutdatedSchemaCacheError)
 """A migration has changed what a statement returns that the connection has prepared; so will others have done."""
 

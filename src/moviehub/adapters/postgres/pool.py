@@ -13,7 +13,7 @@ import asyncpg
 import structlog
 
 from moviehub.adapters.postgres.connections import Connections
-from moviehub.adapters.postgres.errors import DEAD, FAILURES, OTHERS_FIRST, OUTDATED, translated
+from moviehub.adapters.postgres.errors import DEAD, FAILURES, ONLY_READS, OTHERS_FIRST, OUTDATED, translated
 from moviehub.adapters.postgres.seats import Seats
 from moviehub.adapters.postgres.statements import Row, Runs, Statement
 from moviehub.adapters.postgres.transactions import POSTGRES, Transaction, tell_slow
@@ -40,6 +40,9 @@ SHORTEST_PAUSE, LONGEST_PAUSE = 0.005, 0.05
 
 LONGEST_SILENCE = 10
 """Seconds after which the server ends a transaction whose owner says nothing: it may be gone, and its locks are not."""
+
+LOOK_ELSEWHERE = 1.0
+"""Seconds between two times that connections are given up, since who is at their end only reads."""
 
 GRACE = 0.5
 """Seconds that the server's own bound on a statement is above ours, so that ours comes first while we are there."""
@@ -105,7 +108,7 @@ class Pool(Runs):
         self.seats = Seats(max_size, wait_timeout)
         self._is_open = False
         self._opening: asyncio.Task[None] | None = None
-        self._answered_at = float("-inf")
+        self._answered_at = self._gave_up_at = float("-inf")
         self._returning: set[asyncio.Task[None]] = set()
 
     async def rows(self, statement: Statement, **values: Any) -> Sequence[Row]:
@@ -147,6 +150,8 @@ class Pool(Runs):
             transaction.end()
             if isinstance(failure.__cause__, OUTDATED):
                 self._connections.cut_those_at_hand()
+            if isinstance(failure.__cause__, ONLY_READS):
+                self._look_elsewhere(connection)
             undone = self._later(self._settle(connection, ROLLBACK))
             # A database that does not answer would not answer the ROLLBACK either: nobody waits for that.
             if not isinstance(failure, Unavailable | asyncio.CancelledError):
@@ -210,6 +215,8 @@ class Pool(Runs):
                 dead = isinstance(failure, DEAD) or connection.is_closed()
                 if dead:
                     connection.terminate()
+                elif isinstance(failure, ONLY_READS):
+                    self._look_elsewhere(connection)
                 if dead or isinstance(failure, asyncpg.PostgresError):  # the server has ended it, and told so
                     self._give_back(connection)
                 else:
@@ -260,6 +267,13 @@ class Pool(Runs):
             wanted, allowed = await self.connections()
             if allowed is not None and wanted > allowed:
                 log.warning("too_few_connections", wanted=wanted, allowed=allowed, advice=ADVICE)
+
+    def _look_elsewhere(self, connection: Any) -> None:
+        """Connect anew: the name may lead to another server by now, and a session stays as it was begun."""
+        if time.monotonic() - self._gave_up_at >= LOOK_ELSEWHERE:
+            self._gave_up_at = time.monotonic()
+            connection.terminate()
+            self._connections.cut_those_at_hand()
 
     def _give_back(self, connection: Any) -> None:
         self._connections.give_back(connection)

@@ -44,6 +44,11 @@ class DirectClient(Redis):
         told = callback(reply, **options)
         return await told if inspect.isawaitable(told) else told
 
+    async def disconnect(self) -> None:
+        """Close every connection that nobody uses now; the next command makes a new one."""
+        await self._let_go()
+        await self.connection_pool.disconnect(inuse_connections=False)
+
     async def aclose(self, close_connection_pool: bool | None = None) -> None:
         """Close every connection."""
         await self._let_go()

@@ -10,13 +10,15 @@ from urllib.parse import SplitResult, urlsplit
 from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 from redis.exceptions import AskError, ClusterDownError, MovedError, ResponseError, TryAgainError
 
-from moviehub.adapters.redis.connection import AWAY, MOST_FAILURES, Connection, to_each
+from moviehub.adapters.redis.connection import AWAY, MOST_FAILURES, PROBE, Connection, to_each
 from moviehub.adapters.redis.keyspace import Command, Keyspace, T
 from moviehub.application.tracing import Spans, untraced
 from moviehub.domain.errors import Unavailable
 
 SUFFIX = "+cluster"
 TRY_AGAIN = 0.01
+MOST_LOOKED_AT = 1_000
+"""So many keys for one that a node has; of a hundred nodes each has ten of them."""
 
 
 def keyspace_at(url: str, *, timeout: float = 0.2, spans: Spans = untraced) -> Keyspace:
@@ -199,6 +201,11 @@ class Node(Connection):
         told = await client.execute_command("CLUSTER INFO")
         if told["cluster_state"] != "ok":
             raise ClusterDownError("it answers, and takes no commands")
+
+    @property
+    def _probe(self) -> bytes:
+        keys = (b"%b:{%d}" % (PROBE, number) for number in range(MOST_LOOKED_AT))
+        return next((key for key in keys if self._cluster.home(key) is self), PROBE)
 
     def _failed(self, fault: BaseException) -> None:
         super()._failed(fault)

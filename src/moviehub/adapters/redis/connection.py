@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Mapping, Sequence
+from contextlib import suppress
 from contextvars import Context
 from typing import Any, ClassVar, TypeVar
 
@@ -9,7 +10,7 @@ import structlog
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import ClusterError, RedisError, ResponseError
 
 from moviehub.adapters.redis.client import MOST_DIRECT, DirectClient
 from moviehub.adapters.redis.keyspace import Command, Keyspace
@@ -25,6 +26,8 @@ MOST_CONNECTIONS = 16
 MOST_FAILURES = 5
 PING_EVERY = 1.0
 AWAY = "Redis cannot be reached now."
+REFUSES = "Redis answers, and refuses what it is asked to do."
+PROBE = b"moviehub:probe"
 
 FAILURES = (RedisError, OSError, TimeoutError, RuntimeError)
 """All that a command may raise; the last is uvloop's, of a connection that was reset a moment ago."""
@@ -35,6 +38,9 @@ class Connection(Keyspace):
 
     A reply that is lost after the command was executed would else do a write twice. After five failures in a row
     it is skipped, until a ping in the background, one a second, is answered. `failed` counts all that failed.
+
+    A server that answers and refuses, for it is full or only reads, is asked on, for what it has is still good; a write
+    in the background, one a second, tells when it takes them again.
     """
 
     REDIRECTIONS: ClassVar[tuple[type[Exception], ...]] = ()
@@ -44,7 +50,7 @@ class Connection(Keyspace):
     name = ""  # where there are others
 
     def __init__(self, url: str, *, timeout: float = 0.2, spans: Spans = untraced) -> None:
-        self.reads = DirectClient.from_pool(_pool(url, retries=1, most=MOST_CONNECTIONS - MOST_DIRECT))
+        self.reads: Any = DirectClient.from_pool(_pool(url, retries=1, most=MOST_CONNECTIONS - MOST_DIRECT))
         self.writes = Redis.from_pool(_pool(url, retries=0, most=MOST_CONNECTIONS))
         for client in (self.reads, self.writes):
             tell_commands(client, spans)
@@ -52,6 +58,8 @@ class Connection(Keyspace):
         self.failures = 0
         self._timeout = timeout
         self._closed = False
+        self._refuses = False
+        self._probing: asyncio.Task[None] | None = None
         self._pinging: asyncio.Task[None] | None = None
 
     def read(self, key: str | bytes, command: Command[T], *, within: float | None = None) -> Awaitable[T]:
@@ -71,6 +79,9 @@ class Connection(Keyspace):
             self._succeeded()
             raise
         except FAILURES as fault:
+            if isinstance(fault, ResponseError) and not isinstance(fault, ClusterError):
+                self._refused(fault)
+                raise Unavailable(REFUSES) from fault
             self._failed(fault)
             raise Unavailable(AWAY) from fault
         self._succeeded()
@@ -101,8 +112,10 @@ class Connection(Keyspace):
         return (self,)
 
     async def ping(self) -> None:
-        """Unavailable if Redis does not answer."""
+        """Unavailable if Redis does not answer, or takes no writes."""
         await self.ask(self.reads, self._greet)
+        if self._refuses:
+            raise Unavailable(REFUSES)
 
     async def info(self) -> Mapping[str, Any]:
         """What the server tells of itself."""
@@ -111,14 +124,41 @@ class Connection(Keyspace):
     async def close(self) -> None:
         """Give the connections back, and open no more for who comes too late."""
         self._closed = True
-        if self._pinging is not None:
-            self._pinging.cancel()
-            await asyncio.gather(self._pinging, return_exceptions=True)
+        for task in (self._pinging, self._probing):
+            if task is not None:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
         await self.reads.aclose()
         await self.writes.aclose()
 
     async def _greet(self, client: Redis) -> None:
         await client.ping()
+
+    def _refused(self, fault: ResponseError) -> None:
+        self._succeeded()
+        self.failed += 1
+        if not self._refuses:
+            self._refuses = True
+            log.warning("redis_refuses", why=type(fault).__name__, **self._which)
+            self._probing = asyncio.create_task(self._probe_until_taken(), context=Context())
+
+    async def _probe_until_taken(self) -> None:
+        while self._refuses and not self._closed:
+            # After a failover another server may be had under the same name, and this one would only read for ever.
+            with suppress(*FAILURES):
+                async with asyncio.timeout(self._timeout):
+                    await self.reads.disconnect()
+                    await self.writes.connection_pool.disconnect(inuse_connections=False)
+            await asyncio.sleep(PING_EVERY)
+            with suppress(Unavailable, *self.REDIRECTIONS):
+                await self.ask(self.writes, lambda client: client.set(self._probe, b"", px=1_000))
+                self._refuses = False
+                log.info("redis_takes_writes_again", **self._which)
+
+    @property
+    def _probe(self) -> bytes:
+        """A key that nobody else uses."""
+        return PROBE
 
     @property
     def _which(self) -> dict[str, str]:

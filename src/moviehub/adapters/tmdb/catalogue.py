@@ -27,6 +27,7 @@ from moviehub.application.tracing import Spans, untraced
 from moviehub.domain.errors import Unavailable
 from moviehub.domain.listings import (
     LAST_PAGE,
+    PAGE_SIZE,
     CataloguePage,
     Listing,
     Popular,
@@ -92,7 +93,7 @@ class TmdbCatalogue(Catalogue):
             return CataloguePage((), 0)  # TMDb would refuse
         path, params = self._route(listing)
         params = params | self._language | {"page": str(listing.page)}
-        answer = await self._ask(path, params, lambda body: read_page(body, listing.page))
+        answer = await self._ask(path, params, lambda body: _page(body, listing))
         if isinstance(answer, CataloguePage):
             return answer
         if answer == 404 and isinstance(listing, Recommended):
@@ -264,6 +265,17 @@ class TmdbCatalogue(Catalogue):
         """For what says nothing of TMDb as a whole."""
         log.warning("tmdb_failed", path=path, why=why)
         raise Unavailable("The film catalogue cannot be reached now.") from None
+
+
+def _page(body: bytes, listing: Listing) -> tuple[CataloguePage, list[str]]:
+    page, lost = read_page(body, listing.page)
+    if isinstance(listing, Trending | Popular | TopRated):
+        least = max(page.total, 1)  # such a list is never empty
+    else:
+        least = page.total if listing.page == 1 else 0  # their last pages may well be
+    if not page.facts and (listing.page - 1) * PAGE_SIZE < least:
+        raise Unusable("no film where there are some")
+    return page, lost
 
 
 def _outcome(fault: Unavailable) -> str:
