@@ -226,6 +226,13 @@ def test_a_server_that_clients_reach_directly_says_so() -> None:
     assert Settings.read({}).trusted_proxies == ()
 
 
+@pytest.mark.parametrize("everybody", ["0.0.0.0/0", "::/0", "10.0.0.0/8,0.0.0.0/0"])
+def test_whoever_believes_everybody_has_no_list_of_proxies(everybody: str) -> None:
+    assert refusal(TRUSTED_PROXIES=everybody).startswith(
+        "MOVIEHUB_TRUSTED_PROXIES: production needs the proxies' networks"
+    )
+
+
 @pytest.mark.parametrize(
     "environ",
     [

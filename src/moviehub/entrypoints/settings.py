@@ -241,7 +241,7 @@ class Settings:
             raise SettingsError("MOVIEHUB_DATABASE_URL: production needs a postgresql:// database")
         if self.redis_url.startswith("memory:"):
             raise SettingsError("MOVIEHUB_REDIS_URL: production needs a redis:// or rediss:// server")
-        if "trusted_proxies" not in given:
+        if "trusted_proxies" not in given or any(network.endswith("/0") for network in self.trusted_proxies):
             raise SettingsError("MOVIEHUB_TRUSTED_PROXIES: production needs the proxies' networks, or none without any")
         if "*" in self.cors_origins:
             raise SettingsError("MOVIEHUB_CORS_ORIGINS: production needs each origin by its name instead of *")
