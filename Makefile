@@ -31,10 +31,9 @@ run: $(DONE) ## serve on HOST:PORT, with a private Postgres unless MOVIEHUB_DATA
 run-memory: $(DONE) ## serve with everything in memory
 	@MOVIEHUB_DATABASE_URL=memory:// exec $(BIN)/moviehub serve --host $(HOST) --port $(PORT)
 
-# Three of them for two cores, for a third of their time they wait. They start hundreds of processes, which would each
-# compile all of it anew if none might keep what it compiled.
+# Three of them for two cores, for a third of their time they wait.
 test: $(DONE) ## run the tests, on private servers; ARGS="-k word" passes more to pytest
-	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-faults: $(DONE) ## make everything go wrong, the slow faults too, and print what was promised and measured
 	@$(BIN)/pytest --reliability -m promise $(ARGS)
@@ -90,6 +89,8 @@ clean: ## remove .venv and all that the tools left behind; the data stays
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 export m
+# pip compiles nothing, so each start of anything would compile all of it anew if none might keep what it compiled.
+unexport PYTHONDONTWRITEBYTECODE
 
 $(DONE): requirements.lock pyproject.toml $(REMAKE)
 	@command -v $(PYTHON) >/dev/null || { echo 'moviehub needs Python 3.11 or newer, and there is no $(PYTHON)' >&2; exit 1; }

@@ -1,9 +1,10 @@
 """The Postgres that tests run against: one private server a run, shared by its workers, or the one you name."""
 
+import gc
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,17 @@ _URL = pytest.StashKey[str]()
 _MEMORY = Path("/dev/shm")  # a database is cloned there in a hundredth of a second; on a slow disk, in a quarter
 _MEMORY_WANTED = 1 << 30
 _UNIT = Path(__file__).parent / "unit"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Nothing that is imported or collected is garbage, so it is not looked through, now or while the tests run."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        gc.freeze()
 
 
 @pytest.hookimpl(optionalhook=True)

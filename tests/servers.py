@@ -43,6 +43,7 @@ def environment(**settings: str) -> dict[str, str]:
     ours = ("MOVIEHUB_", "MAKE", "PYTHONDONTWRITEBYTECODE")  # by the last, each process would compile all of it anew
     plain = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     usual = {"BCRYPT_COST": "4", **{name.upper(): "off" for name in UNLIMITED}}
+    plain["PYTHONPATH"] = str(ROOT / "tests/installed")
     return {**plain, **{f"MOVIEHUB_{name}": value for name, value in {**usual, **settings}.items()}}
 
 
@@ -139,6 +140,9 @@ class Server:
 
     def serving(self) -> bool:
         """Whether a new connection is answered."""
+        with socket.socket() as probe:  # a client costs thirty times as much, and is made in vain until it listens
+            if probe.connect_ex(("127.0.0.1", self.port)):
+                return False
         try:
             with self.client() as client:
                 return client.get("/health/live").status_code == 200

@@ -1,7 +1,8 @@
-"""What every storage of accounts owes; a subclass has the fixtures `storage` and `crowd`, one with `CROWD` in it."""
+"""What every storage of accounts owes; a subclass has the fixtures `storage` and `crowd`, one of `the_crowd`."""
 
 import asyncio
 from dataclasses import replace
+from functools import cache
 
 import pytest
 
@@ -9,7 +10,7 @@ from moviehub.application.storage import Storage
 from moviehub.domain.errors import Invalid
 from moviehub.domain.pages import NoSuchPage, Page, PageRequest
 from moviehub.domain.ratings import RatingNotFound, Score
-from moviehub.domain.users import Taken, User, UserNotFound
+from moviehub.domain.users import NewUser, Taken, User, UserNotFound
 from tests.contracts.storage import (
     IMPOSSIBLE_IDS,
     IMPOSSIBLE_TEXTS,
@@ -25,7 +26,11 @@ from tests.contracts.storage import (
     sign_in,
 )
 
-CROWD = [new_user(f"user{number}") for number in range(10_020)]
+
+@cache
+def the_crowd() -> list[NewUser]:
+    """More accounts than are counted; not made where tests are only collected, for to check so many takes a while."""
+    return [new_user(f"user{number}") for number in range(10_020)]
 
 
 async def found(storage: Storage, search: str) -> list[str]:
@@ -183,7 +188,7 @@ class UsersContract:
             assert await found(storage, text) == []
 
     async def test_the_total_of_accounts_stops_at_10_000_and_so_do_the_pages(self, crowd: Storage) -> None:
-        names = [user.username for user in CROWD]
+        names = [user.username for user in the_crowd()]
         for search in ("", "ser"):
             async with crowd.reading() as uow:
                 first = await uow.users.list(search, PageRequest(1, 100))

@@ -41,7 +41,7 @@ from tests.contracts.storage import (
     remember,
     sign_in,
 )
-from tests.contracts.users import CROWD, UsersContract
+from tests.contracts.users import UsersContract, the_crowd
 
 PATIENT: dict[str, Any] = {"wait_timeout": 20.0, "connect_timeout": 20.0, "command_timeout": 20.0}
 
@@ -60,7 +60,7 @@ class TestPostgresStorage(StorageContract):
 class TestPostgresUsers(UsersContract):
     @pytest.fixture
     async def crowd(self, storage: Storage, operator: asyncpg.Connection) -> Storage:
-        names = [(user.username, user.username_key, user.email, user.email_key) for user in CROWD]
+        names = [(user.username, user.username_key, user.email, user.email_key) for user in the_crowd()]
         await operator.executemany(
             "INSERT INTO users (username, username_key, email, email_key, password, first_name, last_name, is_active,"
             " is_staff, is_superuser, created_at, updated_at)"

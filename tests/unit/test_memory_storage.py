@@ -12,7 +12,7 @@ from tests.contracts.movies import MoviesContract
 from tests.contracts.ratings import MANY, ManyReviewsContract, RatingsContract
 from tests.contracts.sessions import SessionsContract
 from tests.contracts.storage import NOW, StorageContract, facts, new_user
-from tests.contracts.users import CROWD, UsersContract
+from tests.contracts.users import UsersContract, the_crowd
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ class TestMemoryUsers(UsersContract):
     @pytest.fixture
     async def crowd(self, storage: Storage) -> Storage:
         async with storage.transaction() as uow:
-            for user in CROWD:
+            for user in the_crowd():
                 await uow.users.add(user, NOW)
         return storage
 

@@ -1,6 +1,7 @@
 """What every command stands on: settings, a database that runs, an end in good order, and faults told in one line."""
 
 import asyncio
+import gc
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Iterator
@@ -64,8 +65,10 @@ def command(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(function)
     def run(*args: Any, **kwargs: Any) -> Any:
+        gc.disable()  # as in server.py: nothing that is imported is garbage
         from moviehub.entrypoints.bootstrap.database import StartError
 
+        gc.enable()
         try:
             return function(*args, **kwargs)
         except SettingsError as fault:
