@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Hashable, Iterable
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Generic, TypeVar
 
 from moviehub.application.ports import Clock, News
@@ -12,6 +12,8 @@ V = TypeVar("V")
 
 LONGEST_KEPT = timedelta(seconds=1)
 """So long, at most, somebody goes on with what changed if the news of it are lost."""
+
+_LONGEST = LONGEST_KEPT.total_seconds()
 
 MOST_KEPT = 1_000
 MOST_CHANGES = 10_000
@@ -48,7 +50,7 @@ class Kept(Generic[K, V]):
         self._clock = clock
         self._most = most
         # A plain dictionary looks for its first key past all those that were deleted.
-        self._values: OrderedDict[K, tuple[V, datetime, tuple[str, ...]]] = OrderedDict()
+        self._values: OrderedDict[K, tuple[V, float, tuple[str, ...]]] = OrderedDict()
         self._keys: dict[str, set[K]] = {}
         self._changes: OrderedDict[str, int] = OrderedDict()
         self._all_changed = 0
@@ -61,8 +63,8 @@ class Kept(Generic[K, V]):
             found = self._values.get(key) if self._news.are_heard() else None  # hearing them may end it
         if found is None:
             return None
-        now = self._clock.now()
-        if not now < found[1] <= now + LONGEST_KEPT:  # the second, if the clock was set back
+        left = found[1] - self._clock.seconds()
+        if not 0 < left <= _LONGEST:  # the second, if the clock was set back
             self._forget(key)
             return None
         return found[0]
@@ -76,7 +78,7 @@ class Kept(Generic[K, V]):
         self._forget(key)
         while len(self._values) >= self._most:
             self._forget(next(iter(self._values)))
-        self._values[key] = value, self._clock.now() + min(life, LONGEST_KEPT), topics
+        self._values[key] = value, self._clock.seconds() + min(life, LONGEST_KEPT).total_seconds(), topics
         for topic in topics:
             self._keys.setdefault(topic, set()).add(key)
 

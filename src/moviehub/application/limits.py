@@ -129,7 +129,7 @@ class Limiter:
         seconds = limit.seconds
         name = f"{limit.name}:{seconds}:{key}"
         window = self._windows.get(name)
-        if window is None or not window.is_open(now):
+        if window is None or not now < window.ends <= now + seconds:
             self._forget(name)  # so that it counts as the newest
             while len(self._windows) >= MOST_WINDOWS:
                 self._forget(next(iter(self._windows)))
@@ -141,7 +141,7 @@ class Limiter:
         self._untold.pop(name, None)
 
     def _now(self) -> float:
-        return self._clock.now().timestamp()
+        return self._clock.seconds()
 
     def _tell_now(self) -> asyncio.Task[Mapping[_Window, int]]:
         if self._next is None:

@@ -28,6 +28,10 @@ class Clock(Protocol):
         """This instant, in UTC."""
         ...
 
+    def seconds(self) -> float:
+        """The same as seconds since 1970, for who asks at every request."""
+        return self.now().timestamp()
+
 
 class Passwords(Protocol):
     """Hashes passwords slowly, few at a time, off the event loop. Raises Unavailable when too many wait."""

@@ -1,15 +1,13 @@
 """Rate limits: how many requests somebody may make in a while, and how they stand."""
 
 import ipaddress
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
 from moviehub.domain.errors import TooMany
 
 
-@dataclass(frozen=True, slots=True)
-class Limit:
+class Limit(NamedTuple):
     """`quota` requests in a window of `seconds` that begins with the first of them."""
 
     name: str

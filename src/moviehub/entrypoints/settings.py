@@ -145,11 +145,11 @@ def _written(value: Any) -> str:
     """What is read as this value."""
     if isinstance(value, bool):
         return "on" if value else "off"
-    if isinstance(value, tuple):
-        return ",".join(value)
     if isinstance(value, Limit):
         (window,) = [name for name, seconds in _WINDOWS.items() if seconds == value.seconds]
         return f"{value.quota}/{window}"
+    if isinstance(value, tuple):
+        return ",".join(value)
     return "off" if value is None else str(value)
 
 

@@ -1,5 +1,6 @@
 """The clock of the machine."""
 
+import time
 from datetime import UTC, datetime
 
 from moviehub.application.ports import Clock
@@ -10,3 +11,6 @@ class SystemClock(Clock):
 
     def now(self) -> datetime:
         return datetime.now(UTC)
+
+    def seconds(self) -> float:
+        return time.time()
