@@ -1,8 +1,8 @@
 """How fast the service is, as shares of a bare ASGI callable on the same server in the same run (`make bench`).
 
-It starts a private Postgres and Valkey, fills 10,000 films, serves with two workers and drives each endpoint over
-keep-alive connections from one process of its own. The driver shares the machine with the server, so besides requests
-a second it tells CPU a request, of the workers and of Postgres and Valkey, from /proc (Linux).
+It starts a private Postgres and Valkey, fills 10,000 films, signs up 16 people, serves with two workers and drives each
+endpoint over keep-alive connections from one process of its own. The driver shares the machine with the server, so
+besides requests a second it tells CPU a request, of the workers and of Postgres and Valkey, from /proc (Linux).
 """
 
 import argparse
@@ -37,6 +37,8 @@ from moviehub.entrypoints.settings import UNLIMITED, Settings
 
 MOVIES = 10_000
 FAVORITES = 50
+PEOPLE = 16
+PASSWORD = "a long enough phrase"
 TICK = os.sysconf("SC_CLK_TCK")
 Request = Callable[[], bytes]
 
@@ -266,6 +268,15 @@ def hashes(seconds: float) -> float:
         return sum(pool.map(work, range(cores))) / (time.perf_counter() - begun)
 
 
+def signed_up(port: int, name: str, movies: list[Movie]) -> str:
+    """The access token of somebody new with favourites of their own."""
+    call(port, "POST", "/api/auth/users/", {"username": name, "email": f"{name}@example.org", "password": PASSWORD})
+    token = str(call(port, "POST", "/api/auth/token/", {"username": name, "password": PASSWORD})["access"])
+    for movie in random.Random(name).sample(movies, FAVORITES):
+        call(port, "POST", f"/api/movies/{movie.id}/add_to_favorites/", token=token)
+    return token
+
+
 def report(name: str, result: Result, before: Result, after: Result) -> None:
     """One line of the table; the floor is what was measured before and after."""
     total = result.cpu + result.store_cpu
@@ -305,27 +316,24 @@ def main() -> None:
         }
         command = [moviehub, "serve", "--port", str(port), "--workers", str(options.workers)]
         with process(command, environment, port, "/api/movies/popular/") as (server, started):
-            account = {"username": "bench", "email": "bench@example.org", "password": "a long enough phrase"}
-            call(port, "POST", "/api/auth/users/", account)
-            credentials = {"username": account["username"], "password": account["password"]}
-            token = str(call(port, "POST", "/api/auth/token/", credentials)["access"])
-            for movie in movies[:FAVORITES]:
-                call(port, "POST", f"/api/movies/{movie.id}/add_to_favorites/", token=token)
+            tokens = [signed_up(port, f"bench{number}", movies) for number in range(PEOPLE)]
             body = urllib.request.urlopen(f"http://127.0.0.1:{port}/api/movies/popular/", timeout=5).read()
             dice = random.Random(2)
             hot = movies[0].id
-            sign_in = post("/api/auth/token/", credentials)
+            sign_in = post("/api/auth/token/", {"username": "bench0", "password": PASSWORD})
             loads: dict[str, Request] = {
                 "popular, hot": lambda: get("/api/movies/popular/"),
-                "popular, signed in": lambda: get("/api/movies/popular/", token),
+                "popular, signed in": lambda: get("/api/movies/popular/", dice.choice(tokens)),
                 "detail, hot": lambda: get(f"/api/movies/{hot}/"),
                 "detail, any of 10,000": lambda: get(f"/api/movies/{dice.choice(movies).id}/"),
                 "list, page 1": lambda: get("/api/movies/"),
                 "list, any of 100 pages": lambda: get(f"/api/movies/?page={dice.randrange(1, 101)}"),
                 "list, not kept": lambda: get(f"/api/movies/?page={dice.randrange(1, 101)}&unique={dice.random()}"),
-                "my_favorites of 50": lambda: get("/api/movies/favorites/my_favorites/", token),
+                "my_favorites of 50": lambda: get("/api/movies/favorites/my_favorites/", dice.choice(tokens)),
                 "rate": lambda: post(
-                    f"/api/movies/{dice.choice(movies).id}/rate/", {"rating": dice.randrange(1, 11)}, token
+                    f"/api/movies/{dice.choice(movies).id}/rate/",
+                    {"rating": dice.randrange(1, 11)},
+                    dice.choice(tokens),
                 ),
                 "token": lambda: sign_in,
             }
