@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from moviehub.adapters.tmdb.payloads import LONGEST_TITLE, MOST_GENRES
 from moviehub.application.storage import Storage
 from moviehub.domain.errors import Invalid
 from moviehub.domain.movies import FRESH_FOR, ORDERINGS, Mark, Movie, MovieDetail, MovieFilter, MovieNotFound
@@ -263,6 +264,14 @@ class MoviesContract:
         movies += await remember(storage, *told[15:], at=after(1))
         wanted = MovieFilter(ordering=ordering)
         assert await listed(storage, wanted) == wanted.sorted(movies)
+
+    async def test_a_film_with_all_that_the_catalogue_may_tell_of_it_is_kept(self, storage: Storage) -> None:
+        dice = random.Random(4)
+        title = "".join(chr(dice.randrange(0x20000, 0x2A6D0)) for _ in range(LONGEST_TITLE))  # each takes four bytes
+        told = facts(1, title=title, genre_ids=tuple(dice.sample(range(1, 2**31), MOST_GENRES)))
+        (movie,) = await remember(storage, told)
+        assert movie.facts == told
+        assert (await detail(storage, movie)).movie == movie
 
     @pytest.mark.parametrize(
         ("search", "titles"),

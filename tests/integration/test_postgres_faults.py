@@ -277,15 +277,21 @@ async def test_a_failure_that_somebody_caught_inside_is_not_passed_over_in_silen
     assert await read_name(storage, user) == ""
 
 
+async def let_it_only_read(operator: asyncpg.Connection) -> str:
+    """From the next connection on, and there is no other; the name of the database."""
+    name: str = await operator.fetchval("SELECT current_database()")
+    await operator.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    await kill_all(operator)
+    return name
+
+
 @promises.postgres_read_only
 async def test_a_database_that_only_reads_can_still_be_read(
     storage: PostgresStorage, operator: asyncpg.Connection
 ) -> None:
     user = await register(storage, "ada")
     (movie,) = await remember(storage, facts(1))
-    name = await operator.fetchval("SELECT current_database()")
-    await operator.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
-    await kill_all(operator)
+    await let_it_only_read(operator)
     assert await read_name(storage, user) == ""
     with pytest.raises(Unavailable):
         await rate(storage, user, movie, 5)
@@ -298,9 +304,7 @@ async def test_connections_that_only_read_are_given_up_so_that_writes_find_who_t
 ) -> None:
     user = await register(storage, "ada")
     (movie,) = await remember(storage, facts(1))
-    name = await operator.fetchval("SELECT current_database()")
-    await operator.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
-    await kill_all(operator)
+    name = await let_it_only_read(operator)
     await asyncio.gather(*(read_name(storage, user) for _ in range(9)))
 
     async def write() -> bool:

@@ -126,6 +126,8 @@ def test_a_film_s_detail_is_read_whole() -> None:
         ("genre_ids", [18, 18, 35], (18, 35), False),
         ("genre_ids", [18, "35", None, True, 1.5, -1, 0, 2**31, 9 * 10**30, {}, 35], (18, 35), True),
         ("genre_ids", "18,35", (), True),
+        ("genre_ids", [*range(1, 51)], (*range(1, 51),), False),
+        ("genre_ids", [*range(1, 701)], (*range(1, 51),), True),
     ],
 )
 def test_a_bad_field_costs_that_field(field: str, told: object, kept: object, is_lost: bool) -> None:

@@ -63,8 +63,8 @@ class Kept(Generic[K, V]):
             found = self._values.get(key) if self._news.are_heard() else None  # hearing them may end it
         if found is None:
             return None
-        left = found[1] - self._clock.seconds()
-        if not 0 < left <= _LONGEST:  # the second, if the clock was set back
+        now = self._clock.seconds()
+        if not now < found[1] <= now + _LONGEST:  # the second, if the clock was set back
             self._forget(key)
             return None
         return found[0]

@@ -23,6 +23,8 @@ LONGEST_TITLE = 500
 LONGEST_OVERVIEW = 10_000
 LONGEST_PATH = 200
 LONGEST_LANGUAGE = 35
+MOST_GENRES = 50
+"""With the longest title they fit into a row of an index, of which Postgres takes 2,704 bytes."""
 MOST_ID = 2**53 - 1
 MOST_NUMBER = 2**31 - 1
 LONGEST_NUMBER = 400
@@ -286,4 +288,6 @@ def _genre_ids(item: MovieIn, lost: list[str]) -> tuple[int, ...]:
     good = tuple(dict.fromkeys(number for number in told if 0 < number <= MOST_NUMBER))
     if len(good) < len(told) and not all(0 < number <= MOST_NUMBER for number in told):
         lost.append("genre_ids")
-    return good
+    if len(good) > MOST_GENRES:
+        lost.append("genre_ids")
+    return good[:MOST_GENRES]
