@@ -160,6 +160,20 @@ def test_a_redis_in_trouble_costs_a_request_half_a_second_at_most(
     measured("used again after", back)
 
 
+@promises.redis_hangs
+@pytest.mark.slow
+@pytest.mark.parametrize("delay", [0.05, 0.08, 0.12, 0.16])
+@pytest.mark.usefixtures("well")
+def test_a_redis_that_is_only_just_in_time_costs_no_more(
+    door: Proxy, each: list[httpx.Client], measured: Measured, delay: float
+) -> None:
+    usual = max(visit(each[0], f"before-{delay}"))
+    door.delay(delay)
+    longest = max(visit(each[0], f"during-{delay}"))
+    assert longest < 0.5 + usual
+    measured("longest answer", longest)
+
+
 @promises.redis_refuses
 @pytest.mark.slow
 @pytest.mark.parametrize("why", ["full", "reads"])

@@ -47,10 +47,17 @@ def door(stand_in: Tmdb) -> Iterator[Proxy]:
 
 
 @pytest.fixture(scope="module")
-def settings(door: Proxy, database: str, _valkey: str) -> dict[str, str]:
+def shelves(_valkey: str) -> Iterator[Proxy]:
+    """The way to Valkey."""
     with redis.Redis.from_url(_valkey, socket_timeout=5) as link:
         link.flushdb()
-    hub = {"DATABASE_URL": database, "REDIS_URL": _valkey, "SECRET_KEY": "k" * 32}
+    with Proxy(_valkey) as door:
+        yield door
+
+
+@pytest.fixture(scope="module")
+def settings(door: Proxy, database: str, shelves: Proxy) -> dict[str, str]:
+    hub = {"DATABASE_URL": database, "REDIS_URL": shelves.url, "SECRET_KEY": "k" * 32}
     return {**hub, "TMDB_URL": door.url, "TMDB_TOKEN": TOKEN}
 
 
@@ -144,6 +151,39 @@ def test_whatever_is_wrong_with_tmdb_old_pages_are_shown_at_once_and_stay_as_the
     # Nearly all of them: this machine works for others, too.
     assert sorted(times)[int(0.95 * len(times))] < 0.3
     measured("longest answer", max(times), promises.tmdb_stale)
+
+
+@promises.redis_hangs
+@pytest.mark.parametrize("delay", [0.08, *(pytest.param(each, marks=pytest.mark.slow) for each in (0.05, 0.12, 0.16))])
+@pytest.mark.usefixtures("well")
+def test_a_redis_that_is_only_just_in_time_costs_what_is_on_no_shelf_half_a_second_too(
+    tmdb: Tmdb, hub: Server, shelves: Proxy, measured: Measured, delay: float
+) -> None:
+    one, other = hub.clients_of_each_worker(2).values()
+    pages = itertools.count(200 + int(delay * 1_000))
+
+    def longest() -> float:
+        """The longest of two answers that need TMDb."""
+        asked = (timed(partial(one.get, path)) for path in (f"{POPULAR}{next(pages)}", f"{FILM}{next(numbers)}/"))
+        took, answers = zip(*asked, strict=True)
+        assert [answer.status_code for answer in answers] == [200, 200]
+        return max(map(float, took))
+
+    usual = longest()
+    shelves.delay(delay)
+    took = longest()
+    shelves.well()
+    assert took < 0.5 + usual
+    measured("longest answer", took)
+    if delay < 0.1:  # else a new connection takes longer than an answer may
+        page = next(pages) - 1
+        with redis.Redis.from_url(shelves.url, socket_timeout=5) as link:
+            assert eventually(lambda: link.keys(f"*popular*{page}*")), "it is kept, behind the answer"
+        assert other.get(f"{POPULAR}{page}").status_code == 200
+        assert times_asked(tmdb, page) == 1
+    for client in (one, other):
+        eventually(lambda client=client: client.get("/health/ready").json()["status"] == "ok")  # type: ignore[misc]
+        client.close()
 
 
 @promises.tmdb_deadline

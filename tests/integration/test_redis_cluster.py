@@ -108,16 +108,11 @@ class TestNewsInACluster(NewsContract):
 @pytest.mark.slow
 class TestBudgetInACluster(BudgetContract):
     @pytest.fixture
-    async def opened(self, connect: Connect) -> AsyncIterator[OpenBudget]:
-        budgets: list[RedisBudget] = []
-
+    async def opened(self, connect: Connect) -> OpenBudget:
         def opened(rate: int, connections: int) -> RedisBudget:
-            budgets.append(RedisBudget(connect(), MemoryBudget(rate, connections), rate=rate, connections=connections))
-            return budgets[-1]
+            return RedisBudget(connect(), MemoryBudget(rate, connections), rate=rate, connections=connections)
 
-        yield opened
-        for each in budgets:
-            await each.close()
+        return opened
 
 
 def facts_for(clock: MemoryClock, number: int = 7) -> Cached[MovieFacts]:
@@ -173,7 +168,6 @@ async def test_all_counters_of_a_call_and_all_of_the_budget_are_on_one_node(conn
         for prefix, many in ((budget.PREFIX, 3), (counters.PREFIX, 51)):
             kept = [len(node.client.keys(prefix + "*")) for node in cluster.nodes]
             assert sorted(kept) == [0, 0, many]
-    await one.close()
 
 
 @pytest.fixture

@@ -4,9 +4,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from dependency_injector.providers import Object
 
+from moviehub.adapters.memory.cache import MemoryCache
 from moviehub.adapters.postgres.diagnosis import Diagnosis
-from moviehub.entrypoints.cli.examination import of_database, of_redis
+from moviehub.adapters.system.clock import SystemClock
+from moviehub.domain.errors import Unavailable
+from moviehub.entrypoints.bootstrap import in_memory
+from moviehub.entrypoints.cli.examination import examination, of_database, of_redis
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 WELL: dict[str, Any] = {
@@ -65,3 +70,25 @@ def test_what_redis_tells_is_judged(info: dict[str, Any], ill: list[str]) -> Non
     found = [finding for finding in of_redis(info) if finding.state != "ok"]
     assert {finding.state for finding in found} <= {"degraded"}
     assert [finding.reason[: len(start)] for finding, start in zip(found, ill, strict=True)] == ill
+
+
+class LateCache(MemoryCache):
+    """A cache that gives no answer in time to the first questions how it is."""
+
+    def __init__(self, times: int) -> None:
+        super().__init__(SystemClock())
+        self.times = times
+
+    async def ping(self) -> None:
+        """Unavailable, so many times."""
+        self.times -= 1
+        if self.times >= 0:
+            raise Unavailable("Not in time.")
+
+
+@pytest.mark.parametrize(("times", "state"), [(2, "ok"), (3, "degraded")])
+async def test_what_is_late_for_a_moment_is_not_ill(times: int, state: str) -> None:
+    container = in_memory()
+    container.cache.override(Object(LateCache(times)))
+    found = {finding.part: finding.state async for finding in examination(container)}
+    assert found["cache"] == state

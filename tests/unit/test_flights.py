@@ -9,7 +9,8 @@ from structlog.testing import capture_logs
 
 from moviehub.adapters.memory.leases import MemoryLeases
 from moviehub.application import flights as module
-from moviehub.application.flights import CALLER, Flights
+from moviehub.application.callers import CALLER, Caller
+from moviehub.application.flights import Flights
 from moviehub.application.ports import Leases
 from moviehub.domain.errors import Unavailable
 from tests import promises
@@ -116,7 +117,7 @@ async def test_a_caller_waits_so_long_for_all_work_together_and_what_is_not_done
     flights, quick, slow, long = Flights(MemoryLeases(), patience=0.2), Page(), Page(), Page()
 
     async def ask() -> None:
-        CALLER.set(object())
+        CALLER.set(Caller())
         for key, page in (("quick", quick), ("slow", slow)):
             assert await flights.join(key, page.work, page.done) == "a page"
         await asyncio.gather(*(flights.join(key, long.work, long.done) for key in ("long", "longer")))

@@ -4,9 +4,10 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from contextvars import Context, ContextVar
+from contextvars import Context
 from typing import Any, TypeVar
 
+from moviehub.application.callers import CALLER, Caller
 from moviehub.application.ports import BACKGROUND, Leases
 from moviehub.application.tracing import SPAN
 from moviehub.domain.errors import MovieHubError, Unavailable
@@ -26,12 +27,6 @@ LONGEST_WAIT = 3.5
 PATIENCE = 3.1
 """Seconds that a caller waits for work in all, one after the other or side by side: one deadline, and a moment."""
 
-CALLER: ContextVar[object] = ContextVar("caller", default=None)
-"""Who asks. Whoever waits for several pieces of work side by side is one."""
-
-_UNTIL: ContextVar[tuple[object, float]] = ContextVar("until")
-"""A caller, and until when they wait."""
-
 
 class Flights:
     """The work under way. Whoever waits and goes away ends nothing for the others."""
@@ -42,7 +37,7 @@ class Flights:
         self._flights: dict[str, asyncio.Task[Any]] = {}
         self._behind: dict[asyncio.Task[Any], asyncio.Task[None]] = {}
         self._failed: dict[str, float] = {}
-        self._waiting: Counter[object] = Counter()
+        self._waiting: Counter[Caller] = Counter()
 
     @property
     def waiting(self) -> int:
@@ -60,7 +55,7 @@ class Flights:
         has waited long enough; the work goes on, and whoever asks next may find it done.
         """
         flight = self._begun(key, work, done, background=BACKGROUND.get())
-        caller = CALLER.get() or object()
+        caller = CALLER.get() or Caller()
         self._waiting[caller] += 1
         try:
             async with asyncio.timeout_at(self._until(caller)) as patience:
@@ -76,13 +71,11 @@ class Flights:
             if not self._waiting[caller]:
                 del self._waiting[caller]
 
-    def _until(self, caller: object) -> float:
+    def _until(self, caller: Caller) -> float:
         """When a caller has waited long enough, by the loop's clock: it counts from the first work they wait for."""
-        known = _UNTIL.get(None)
-        if known is None or known[0] is not caller:
-            known = caller, asyncio.get_running_loop().time() + self._patience
-            _UNTIL.set(known)
-        return known[1]
+        if caller.until is None:
+            caller.until = asyncio.get_running_loop().time() + self._patience
+        return caller.until
 
     def behind(self, key: str, work: Callable[[], Awaitable[T]], done: Callable[[], Awaitable[T | None]]) -> None:
         """The same for nobody who waits: a failure that is known disturbs no one, for who failed has told of it.
@@ -133,6 +126,7 @@ class Flights:
             context = Context()
             context.run(BACKGROUND.set, background)
             context.run(SPAN.set, SPAN.get())
+            context.run(CALLER.set, None if background else CALLER.get())
             flight = asyncio.create_task(self._fly(key, work, done), context=context)
             self._flights[key] = flight
             flight.add_done_callback(lambda _: self._flights.pop(key))

@@ -6,12 +6,14 @@ import math
 import time
 from collections import OrderedDict
 from collections.abc import Coroutine, Mapping
+from contextlib import suppress
 from contextvars import Context
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, TypeVar
 from uuid import uuid4
 
+from moviehub.application.callers import helped
 from moviehub.application.ports import Addition, Clock, Counters
 from moviehub.application.storage import Storage
 from moviehub.domain.errors import Unavailable
@@ -121,8 +123,11 @@ class Limiter:
         window.untold += 1
         self._untold[window.name] = window
         place = window.untold
-        # Shielded, because the others who are in this batch still wait when one of them has gone away.
-        before = (await asyncio.shield(self._tell_now())).get(window)
+        telling, before = self._tell_now(), None
+        with suppress(Unavailable):  # the others are told after the caller has gone on
+            async with helped(shared=True):
+                # Shielded, because the others who are in this batch still wait when one of them has gone away.
+                before = (await asyncio.shield(telling)).get(window)
         return _standing(limit, window, self._now(), refused=before is not None and before + place > limit.quota)
 
     def _window(self, limit: Limit, key: str, now: float) -> _Window:

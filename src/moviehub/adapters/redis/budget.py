@@ -4,11 +4,11 @@ import asyncio
 import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from contextvars import Context
 from uuid import uuid4
 
 from moviehub.adapters.redis.keyspace import Keyspace
 from moviehub.adapters.redis.scripts import Script
+from moviehub.application.callers import helped
 from moviehub.application.ports import BACKGROUND, Budget
 from moviehub.domain.errors import Unavailable
 
@@ -75,9 +75,8 @@ class RedisBudget(Budget):
         self._life = life
         self._take = Script(TAKE)
         self._pause = Script(PAUSE_ALL)
-        # Of each kind one asks again and again, and the others wait behind in the order in which they came.
+        # Where there is no place, one of each kind asks again and again, and the others wait behind it in a line.
         self._turns = {background: asyncio.Lock() for background in (False, True)}
-        self._behind: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
     async def place(self, patience: float) -> AsyncIterator[None]:
@@ -94,9 +93,7 @@ class RedisBudget(Budget):
                     await self._check()
                 yield
         finally:  # though we were cancelled, and though perhaps none is ours
-            task = asyncio.create_task(self._give_back(holder), context=Context())
-            self._behind.add(task)
-            task.add_done_callback(self._behind.discard)
+            self._keyspace.do_behind(self._give_back(holder))
 
     async def pause(self, seconds: float) -> None:
         await self._alone.pause(seconds)
@@ -104,29 +101,25 @@ class RedisBudget(Budget):
         with suppress(Unavailable):  # the others will be told by the catalogue themselves
             await self._keyspace.write(PAUSE, lambda client: self._pause(client, [PAUSE], [milliseconds]))
 
-    async def close(self) -> None:
-        """Return when every place was given back."""
-        await asyncio.gather(*self._behind)
-
     async def _taken(self, holder: str, until: float) -> float | None:
         """How long to wait for the place that is ours from now on; None while Redis is away."""
-        background, loop = BACKGROUND.get(), asyncio.get_running_loop()
-        rate, connections = (most - most // 4 * background for most in (self._rate, self._connections))
+        background = BACKGROUND.get()
+        turn, pause = self._turns[background], 0.0
         try:
-            async with asyncio.timeout_at(until), self._turns[background]:
-                while True:
-                    patience, life = int((until - loop.time()) * 1_000), int(self._life * 1_000)
-                    values: list[int | str] = [rate, connections, patience, int(not background), holder, life]
-                    # Tried once: an answer that is lost costs one place.
-                    verdict, milliseconds = await self._keyspace.write(
-                        GIVEN,
-                        lambda client: self._take(client, KEYS, values),  # noqa: B023
-                    )
-                    if verdict == REFUSED:
-                        raise _Refused(milliseconds / 1_000)
+            async with asyncio.timeout_at(until):
+                if not turn.locked():
+                    async with helped():
+                        verdict, wait = await self._asked(holder, until, background)
                     if verdict == TAKEN:
-                        return float(milliseconds / 1_000)
-                    await asyncio.sleep(max(LOOK_AGAIN, milliseconds / 1_000))
+                        return wait
+                    pause = max(LOOK_AGAIN, wait)
+                async with turn:
+                    while True:
+                        await asyncio.sleep(pause)
+                        verdict, wait = await self._asked(holder, until, background)
+                        if verdict == TAKEN:
+                            return wait
+                        pause = max(LOOK_AGAIN, wait)
         except TimeoutError:
             raise _Refused(1) from None
         except _Refused:
@@ -134,11 +127,23 @@ class RedisBudget(Budget):
         except Unavailable:
             return None
 
+    async def _asked(self, holder: str, until: float, background: bool) -> tuple[int, float]:
+        """TAKEN, or WAIT, and for how many seconds."""
+        rate, connections = (most - most // 4 * background for most in (self._rate, self._connections))
+        patience, life = int((until - asyncio.get_running_loop().time()) * 1_000), int(self._life * 1_000)
+        values: list[int | str] = [rate, connections, patience, int(not background), holder, life]
+        # Tried once: an answer that is lost costs one place.
+        verdict, milliseconds = await self._keyspace.write(GIVEN, lambda client: self._take(client, KEYS, values))
+        if verdict == REFUSED:
+            raise _Refused(milliseconds / 1_000)
+        return verdict, milliseconds / 1_000
+
     async def _check(self) -> None:
         """Refuse if all have to pause since the place was taken."""
         left = 0
         with suppress(Unavailable):
-            left = await self._keyspace.read(PAUSE, lambda client: client.pttl(PAUSE))
+            async with helped():
+                left = await self._keyspace.read(PAUSE, lambda client: client.pttl(PAUSE))
         if left > 0:
             raise _Refused(left / 1_000)
 

@@ -4,6 +4,7 @@ import asyncio
 import re
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any, TypeVar, get_origin
 from weakref import WeakKeyDictionary
@@ -13,6 +14,7 @@ import msgspec
 from moviehub.adapters.redis.connection import Connection, to_each
 from moviehub.adapters.redis.keyspace import Keyspace
 from moviehub.application.batch import Batch
+from moviehub.application.callers import helped
 from moviehub.application.ports import Cache, Cached, Clock
 from moviehub.domain.errors import Unavailable
 
@@ -69,15 +71,7 @@ class RedisCache(Cache):
 
     async def keep(self, key: str, entry: Cached[T]) -> None:
         self._remember(self._local, key, entry)
-        name, left = self._name(key), (entry.until - self._clock.now()) // MILLISECOND
-        try:
-            if left > 0:
-                data = _encoder.encode(entry)
-                await self._keyspace.write(name, lambda client: client.set(name, data, px=left))
-            else:
-                await self._keyspace.write(name, lambda client: client.unlink(name))
-        except Unavailable:
-            pass  # the cache never fails
+        await self._keyspace.see_to(self._write(key, entry))
 
     async def flush(self, tell: Callable[[int], object] = lambda _: None) -> None:
         forgotten = 0
@@ -109,7 +103,8 @@ class RedisCache(Cache):
         batch = self._batches.get(home)
         if batch is None:
             batch = self._batches[home] = Batch(self._keyspace.values)
-        data = await batch.find(name)
+        async with helped(shared=True):
+            data = await batch.find(name)
         if data is None:
             return None
         if kind not in self._decoders:
@@ -119,6 +114,15 @@ class RedisCache(Cache):
         except (msgspec.MsgspecError, ValueError):
             return None  # of another kind, or written by another version
         return entry
+
+    async def _write(self, key: str, entry: Cached[T]) -> None:
+        name, left = self._name(key), (entry.until - self._clock.now()) // MILLISECOND
+        with suppress(Unavailable):  # the cache never fails
+            if left > 0:
+                data = _encoder.encode(entry)
+                await self._keyspace.write(name, lambda client: client.set(name, data, px=left))
+            else:
+                await self._keyspace.write(name, lambda client: client.unlink(name))
 
     async def _flush(self, server: Connection, count: Callable[[int], object]) -> None:
         reads = server.reads  # for they may try again, and a key is not forgotten twice

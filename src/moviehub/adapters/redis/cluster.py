@@ -40,6 +40,7 @@ class Cluster(Keyspace):
     """
 
     def __init__(self, url: str, *, timeout: float = 0.2, spans: Spans = untraced) -> None:
+        super().__init__()
         address = urlsplit(url)
         user, at, hosts = address.netloc.rpartition("@")
         self._address = address._replace(scheme=address.scheme.removesuffix(SUFFIX))
@@ -92,6 +93,7 @@ class Cluster(Keyspace):
 
     async def close(self) -> None:
         """Give the connections back."""
+        await super().close()
         if self._learning is not None:
             self._learning.cancel()
             await asyncio.gather(self._learning, return_exceptions=True)

@@ -25,6 +25,7 @@ T = TypeVar("T")
 MOST_CONNECTIONS = 16
 MOST_FAILURES = 5
 PING_EVERY = 1.0
+PATIENCE = 1.0
 AWAY = "Redis cannot be reached now."
 REFUSES = "Redis answers, and refuses what it is asked to do."
 PROBE = b"moviehub:probe"
@@ -50,6 +51,7 @@ class Connection(Keyspace):
     name = ""  # where there are others
 
     def __init__(self, url: str, *, timeout: float = 0.2, spans: Spans = untraced) -> None:
+        super().__init__()
         self.reads: Any = DirectClient.from_pool(_pool(url, retries=1, most=MOST_CONNECTIONS - MOST_DIRECT))
         self.writes = Redis.from_pool(_pool(url, retries=0, most=MOST_CONNECTIONS))
         for client in (self.reads, self.writes):
@@ -113,16 +115,17 @@ class Connection(Keyspace):
 
     async def ping(self) -> None:
         """Unavailable if Redis does not answer, or takes no writes."""
-        await self.ask(self.reads, self._greet)
+        await self.ask(self.reads, self._greet, within=self._timeout)
         if self._refuses:
             raise Unavailable(REFUSES)
 
     async def info(self) -> Mapping[str, Any]:
-        """What the server tells of itself."""
-        return await self.ask(self.reads, lambda client: client.info())
+        """What the server tells of itself, to who has the time for it."""
+        return await self.ask(self.reads, lambda client: client.info(), within=PATIENCE)
 
     async def close(self) -> None:
         """Give the connections back, and open no more for who comes too late."""
+        await super().close()
         self._closed = True
         for task in (self._pinging, self._probing):
             if task is not None:

@@ -5,6 +5,7 @@ from uuid import uuid4
 
 from moviehub.adapters.redis.keyspace import Keyspace
 from moviehub.adapters.redis.scripts import Script
+from moviehub.application.callers import helped
 from moviehub.application.ports import Leases
 from moviehub.domain.errors import Unavailable
 
@@ -28,7 +29,8 @@ class RedisLeases(Leases):
     async def take(self, name: str, seconds: float) -> str | None:
         key, owner, life = PREFIX + name, uuid4().hex, int(seconds * 1_000)
         try:
-            taken = await self._keyspace.write(key, lambda client: client.set(key, owner, nx=True, px=life))
+            async with helped():
+                taken = await self._keyspace.write(key, lambda client: client.set(key, owner, nx=True, px=life))
         except Unavailable:
             return owner
         return owner if taken else None
@@ -41,6 +43,8 @@ class RedisLeases(Leases):
             return True
 
     async def give_back(self, name: str, owner: str) -> None:
-        key = PREFIX + name
+        await self._keyspace.see_to(self._remove(PREFIX + name, owner))
+
+    async def _remove(self, key: str, owner: str) -> None:
         with suppress(Unavailable):  # it ends by itself
             await self._keyspace.write(key, lambda client: self._give_back(client, [key], [owner]))

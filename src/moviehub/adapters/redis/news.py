@@ -15,6 +15,7 @@ from redis.retry import Retry
 
 from moviehub.adapters.redis.connection import FAILURES, Connection
 from moviehub.adapters.redis.keyspace import Keyspace
+from moviehub.application.callers import helped
 from moviehub.application.ports import News
 from moviehub.domain.errors import Unavailable
 
@@ -59,7 +60,9 @@ class RedisNews(News):
         self._waiting.append(told)
         if self._telling is None:
             self._telling = asyncio.create_task(self._tell())
-        await told
+        with suppress(Unavailable):  # they are told, if a moment after the caller has gone on
+            async with helped(shared=True):
+                await told
 
     def are_heard(self) -> bool:
         if self._keeper is None:

@@ -160,7 +160,7 @@ async def closing(container: Container) -> AsyncIterator[Container]:
     async with AsyncExitStack() as stack:
         for port in (
             # The last is closed first.
-            *(container.redis, container.news, container.storage, container.limiter, container.budget),
+            *(container.redis, container.news, container.storage, container.limiter),
             *(container.catalogue, container.passwords, container.flights),
         ):
             if close := getattr(port(), "close", None):

@@ -7,7 +7,7 @@ import time
 
 from litestar.types import ASGIApp, HTTPScope, Receive, Send
 
-from moviehub.application.flights import CALLER
+from moviehub.application.callers import CALLER, Caller
 from moviehub.application.marks import ReadMarks
 from moviehub.application.ports import Clock
 from moviehub.domain.errors import MovieHubError
@@ -183,7 +183,7 @@ class Edge:
         """What the router says unless there is a fault already, or a page that is kept and whoever asks is let in."""
         path, method = exchange.path, exchange.method
         scope["moviehub"] = exchange  # type: ignore[typeddict-unknown-key]
-        CALLER.set(object())
+        CALLER.set(Caller())
         draft = Draft()
         if path.startswith("/api/v1/"):
             scope["path"] = "/api/" + path[8:]
