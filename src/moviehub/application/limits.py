@@ -13,7 +13,7 @@ from itertools import islice
 from typing import Any, TypeVar
 from uuid import uuid4
 
-from moviehub.application.callers import helped
+from moviehub.application.callers import helped_by
 from moviehub.application.ports import Addition, Clock, Counters
 from moviehub.application.storage import Storage
 from moviehub.domain.errors import Unavailable
@@ -125,9 +125,8 @@ class Limiter:
         place = window.untold
         telling, before = self._tell_now(), None
         with suppress(Unavailable):  # the others are told after the caller has gone on
-            async with helped(shared=True):
-                # Shielded, because the others who are in this batch still wait when one of them has gone away.
-                before = (await asyncio.shield(telling)).get(window)
+            # Shielded, because the others who are in this batch still wait when one of them has gone away.
+            before = (await helped_by(asyncio.shield(telling))).get(window)
         return _standing(limit, window, self._now(), refused=before is not None and before + place > limit.quota)
 
     def _window(self, limit: Limit, key: str, now: float) -> _Window:

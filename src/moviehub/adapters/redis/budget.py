@@ -108,7 +108,7 @@ class RedisBudget(Budget):
         try:
             async with asyncio.timeout_at(until):
                 if not turn.locked():
-                    async with helped():
+                    with helped():
                         verdict, wait = await self._asked(holder, until, background)
                     if verdict == TAKEN:
                         return wait
@@ -141,9 +141,8 @@ class RedisBudget(Budget):
     async def _check(self) -> None:
         """Refuse if all have to pause since the place was taken."""
         left = 0
-        with suppress(Unavailable):
-            async with helped():
-                left = await self._keyspace.read(PAUSE, lambda client: client.pttl(PAUSE))
+        with suppress(Unavailable), helped():
+            left = await self._keyspace.read(PAUSE, lambda client: client.pttl(PAUSE))
         if left > 0:
             raise _Refused(left / 1_000)
 

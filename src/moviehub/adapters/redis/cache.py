@@ -14,7 +14,7 @@ import msgspec
 from moviehub.adapters.redis.connection import Connection, to_each
 from moviehub.adapters.redis.keyspace import Keyspace
 from moviehub.application.batch import Batch
-from moviehub.application.callers import helped
+from moviehub.application.callers import helped_by
 from moviehub.application.ports import Cache, Cached, Clock
 from moviehub.domain.errors import Unavailable
 
@@ -103,8 +103,7 @@ class RedisCache(Cache):
         batch = self._batches.get(home)
         if batch is None:
             batch = self._batches[home] = Batch(self._keyspace.values)
-        async with helped(shared=True):
-            data = await batch.find(name)
+        data = await helped_by(batch.find(name))
         if data is None:
             return None
         if kind not in self._decoders:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from redis.asyncio import Redis
 
-from moviehub.application.callers import helped
+from moviehub.application.callers import helped_by
 from moviehub.domain.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -31,8 +31,7 @@ class Keyspace(ABC):
         """Do what others count on; behind the caller if they go away, or have waited long enough. It never fails."""
         task = self._begun(asyncio.create_task(work))
         with suppress(Unavailable):
-            async with helped(shared=True):
-                await asyncio.shield(task)
+            await helped_by(asyncio.shield(task))
 
     def do_behind(self, work: Coroutine[Any, Any, object]) -> None:
         """Do what nobody waits for but `close`."""

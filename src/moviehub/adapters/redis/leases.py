@@ -29,7 +29,7 @@ class RedisLeases(Leases):
     async def take(self, name: str, seconds: float) -> str | None:
         key, owner, life = PREFIX + name, uuid4().hex, int(seconds * 1_000)
         try:
-            async with helped():
+            with helped():
                 taken = await self._keyspace.write(key, lambda client: client.set(key, owner, nx=True, px=life))
         except Unavailable:
             return owner

@@ -15,7 +15,7 @@ from redis.retry import Retry
 
 from moviehub.adapters.redis.connection import FAILURES, Connection
 from moviehub.adapters.redis.keyspace import Keyspace
-from moviehub.application.callers import helped
+from moviehub.application.callers import helped_by
 from moviehub.application.ports import News
 from moviehub.domain.errors import Unavailable
 
@@ -61,8 +61,7 @@ class RedisNews(News):
         if self._telling is None:
             self._telling = asyncio.create_task(self._tell())
         with suppress(Unavailable):  # they are told, if a moment after the caller has gone on
-            async with helped(shared=True):
-                await told
+            await helped_by(told)
 
     def are_heard(self) -> bool:
         if self._keeper is None:
