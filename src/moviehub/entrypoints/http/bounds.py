@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import suppress
+from functools import lru_cache
 
 from litestar.types import HTTPScope, Receive
 
@@ -23,7 +24,7 @@ def refusal_of(scope: HTTPScope, host: bytes | None, size: int, length: bytes | 
         return problems.TargetTooLong("The path with its query is longer than 8 KiB.")
     if size > LARGEST_HEADERS:
         return problems.HeadersTooLarge("The headers together are larger than 32 KiB.")
-    if host is None or not HOST.fullmatch(host):
+    if host is None or not _is_host(host):
         return Invalid.field("Host", "format", "expected a host name, once")
     if length is not None:
         if not length.isdigit():
@@ -35,6 +36,11 @@ def refusal_of(scope: HTTPScope, host: bytes | None, size: int, length: bytes | 
     if b"//" in path or b"%2f" in path.lower():  # or one thing would have many names
         return problems.NoSuchPath("No path has an empty segment or an encoded slash.")
     return None
+
+
+@lru_cache(64)
+def _is_host(host: bytes) -> bool:
+    return HOST.fullmatch(host) is not None
 
 
 async def drain(receive: Receive) -> None:

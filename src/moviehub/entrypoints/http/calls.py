@@ -11,6 +11,7 @@ from litestar.types import Receive, Scope, Send
 from msgspec import Meta
 
 from moviehub.entrypoints.http.inputs import Body, Query
+from moviehub.entrypoints.http.negotiation import Headers
 
 Instant = Annotated[datetime, Meta(tz=True)]
 """A moment as it is answered: RFC 3339, in UTC."""
@@ -52,14 +53,15 @@ class MessageOut(msgspec.Struct):
 
 
 _encoder = msgspec.json.Encoder()
-_NO_STORE = {"cache-control": "no-store"}
+_JSON = (b"content-type", b"application/json")
+_NO_STORE = (b"cache-control", b"no-store")
 
 
 class Answer(Response[bytes]):
     """An encoded answer that is its own ASGI application, which spares half of what the framework spends on one."""
 
-    def __init__(self, body: bytes, status: int, headers: Mapping[str, str]) -> None:
-        self._whole = (status, [(name.encode(), value.encode("latin-1")) for name, value in headers.items()], body)
+    def __init__(self, body: bytes, status: int, headers: Headers) -> None:
+        self._whole = status, headers, body
 
     def to_asgi_response(self, *_: Any, **__: Any) -> Any:
         """Itself."""
@@ -70,7 +72,7 @@ class Answer(Response[bytes]):
         await send_whole(send, *self._whole)
 
 
-async def send_whole(send: Send, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+async def send_whole(send: Send, status: int, headers: Headers, body: bytes) -> None:
     """Send an answer in the two messages that ASGI wants."""
     start: Any = {"type": "http.response.start", "status": status, "headers": headers}
     await send(start)
@@ -78,11 +80,16 @@ async def send_whole(send: Send, status: int, headers: list[tuple[bytes, bytes]]
     await send(end)
 
 
-def answer(value: Any, status: int = 200, headers: Mapping[str, str] = _NO_STORE) -> Answer:
+def named(headers: Mapping[str, str]) -> Headers:
+    """Headers as they are sent."""
+    return [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
+
+
+def answer(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Answer:
     """A JSON answer; unless `headers` say otherwise, one that nobody may store."""
-    return Answer(_encoder.encode(value), status, {"content-type": "application/json", **headers})
+    return Answer(_encoder.encode(value), status, [_JSON, *([_NO_STORE] if headers is None else named(headers))])
 
 
 def nothing() -> Answer:
     """204: done, and nothing to say."""
-    return Answer(b"", 204, _NO_STORE)
+    return Answer(b"", 204, [_NO_STORE])

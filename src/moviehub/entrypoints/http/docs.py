@@ -10,7 +10,7 @@ from litestar.di import NamedDependency
 
 from moviehub import __version__
 from moviehub.domain.errors import MovieHubError
-from moviehub.entrypoints.http.calls import Answer, call
+from moviehub.entrypoints.http.calls import Answer, call, named
 from moviehub.entrypoints.http.openapi import ATTRIBUTION
 from moviehub.entrypoints.http.problems import NOTHING, NoSuchPath, known_problems, status_of
 
@@ -48,11 +48,11 @@ def page(title: str, body: str, *, policy: str = _PAGE_POLICY, head: str = f"<st
         f"<body>{body}</body></html>"
     )
     headers = {"content-security-policy": policy, "cache-control": "public, max-age=60"}
-    return Answer(html.encode(), 200, {"content-type": "text/html; charset=utf-8", **headers})
+    return Answer(html.encode(), 200, named({"content-type": "text/html; charset=utf-8", **headers}))
 
 
 def _file(content: bytes, media_type: str) -> Answer:
-    return Answer(content, 200, {"content-type": media_type, "cache-control": "public, max-age=86400"})
+    return Answer(content, 200, named({"content-type": media_type, "cache-control": "public, max-age=86400"}))
 
 
 class DocsController(Controller):
@@ -79,7 +79,7 @@ class DocsController(Controller):
     @get("/openapi.json", opt=call(auth="none", answers={200: "application/json"}))
     async def openapi(self, document: NamedDependency[bytes]) -> Response[bytes]:
         """The OpenAPI document."""
-        return Answer(document, 200, {"content-type": "application/json", "cache-control": "public, max-age=60"})
+        return Answer(document, 200, named({"content-type": "application/json", "cache-control": "public, max-age=60"}))
 
     @get("/docs", opt=PAGE)
     async def swagger(self) -> Response[bytes]:

@@ -29,8 +29,8 @@ class Draft:
     async def take(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            self.headers = [(name.lower(), value) for name, value in message["headers"]]
-            self.headers = [pair for pair in self.headers if pair[0] != b"content-length"]
+            named = ((name.lower(), value) for name, value in message["headers"])
+            self.headers = [pair for pair in named if pair[0] != b"content-length"]
         elif message["type"] == "http.response.body":
             self.body += message["body"]
 

@@ -8,7 +8,7 @@ from litestar import Controller, Response, get
 from litestar.di import NamedDependency
 
 from moviehub.entrypoints.checks import Check, Finding, State, examine, is_ending, worst
-from moviehub.entrypoints.http.calls import Answer, answer, call
+from moviehub.entrypoints.http.calls import Answer, answer, call, named
 from moviehub.entrypoints.http.metrics import Metrics
 
 LOOK_EVERY = 15.0
@@ -54,7 +54,7 @@ class HealthController(Controller):
     async def metrics(self, metrics: NamedDependency[Metrics]) -> Response[bytes]:
         """Numbers for Prometheus."""
         media_type, text = metrics.exposition()
-        return Answer(text, 200, {"content-type": media_type, "cache-control": "no-store"})
+        return Answer(text, 200, named({"content-type": media_type, "cache-control": "no-store"}))
 
 
 async def keep_looking(checks: tuple[Check, ...], metrics: Metrics) -> NoReturn:

@@ -35,6 +35,10 @@ WORDS = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
 LINES = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*$"
 """No control character but tabs and line breaks."""
 
+_ID = re.compile(r"[1-9][0-9]{0,18}")
+_JSON = re.compile(r"application/[\w.-]+\+json")
+_CHARSET = re.compile(r"charset\s*=\s*\"?([\w-]+)")
+
 _KINDS: dict[Any, str] = {
     int: "an integer",
     float: "a number",
@@ -58,7 +62,7 @@ class NoSuchId(NotFound):
 def path_id(request: AnyRequest, name: str) -> int:
     """The id in the path: ASCII digits only, from 1 to 2^63 - 1, without a zero in front. NoSuchId otherwise."""
     text = request.path_params[name]
-    if re.fullmatch(r"[1-9][0-9]{0,18}", text) and (number := int(text)) <= LARGEST_ID:
+    if _ID.fullmatch(text) and (number := int(text)) <= LARGEST_ID:
         return number
     raise NoSuchId(name)
 
@@ -95,17 +99,15 @@ class Body(Generic[S]):
 
     async def read(self, request: AnyRequest) -> S:
         """The body, or Invalid naming every field at fault, or UnsupportedMediaType."""
-        media, _, parameters = exchange_of(request.scope).content_type.partition(";")
-        media = media.strip().lower()
-        charset = re.search(r"charset\s*=\s*\"?([\w-]+)", parameters)
-        if charset and charset[1].lower() not in ("utf-8", "utf8", "us-ascii"):
+        media, charset = _kind_of_body(exchange_of(request.scope).content_type)
+        if charset not in ("", "utf-8", "utf8", "us-ascii"):
             raise UnsupportedMediaType("Send the body in UTF-8.")
         raw = await _whole_body(request)
         pairs: Sequence[tuple[str, Any]]
         if self.form and media == "application/x-www-form-urlencoded":
             pairs = _pairs(raw)
             return self._convert(dict(pairs), _repeated(pairs))
-        if media != "application/json" and not re.fullmatch(r"application/[\w.-]+\+json", media):
+        if media != "application/json" and not _JSON.fullmatch(media):
             raise UnsupportedMediaType("Send the body as application/json.")
         try:
             value = msgspec.json.decode(raw)
@@ -227,6 +229,14 @@ async def _whole_body(request: AnyRequest) -> bytes:
         parts.append(part)
         if not message.get("more_body"):
             return b"".join(parts)
+
+
+@lru_cache(64)
+def _kind_of_body(content_type: str) -> tuple[str, str]:
+    """The media type and the charset, empty if it is not told."""
+    media, _, parameters = content_type.partition(";")
+    charset = _CHARSET.search(parameters)
+    return media.strip().lower(), charset[1].lower() if charset else ""
 
 
 def _pairs(raw: bytes) -> list[tuple[str, str]]:
