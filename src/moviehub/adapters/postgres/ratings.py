@@ -79,11 +79,18 @@ _saved = (
     .returning(*ratings.c, (ratings.c.id == func.lastval()).label("created"))
     .cte("saved")
 )
+# One by one: of a small table, the planner would read all that there is for each statement.
+_marked = (
+    select(favorites)
+    .where(favorites.c.user_id == _saved.c.user_id, favorites.c.movie_id == _saved.c.movie_id)
+    .limit(literal_column("1"))
+    .lateral("marked")
+)
 SAVE = Statement(
-    select(*labelled(_saved, ratings), *MOVIE, *labelled(favorites))
+    select(*labelled(_saved, ratings), *MOVIE, *labelled(_marked, favorites))
     .select_from(_saved)
     .join(movies, movies.c.id == _saved.c.movie_id)
-    .outerjoin(favorites, and_(favorites.c.user_id == _saved.c.user_id, favorites.c.movie_id == _saved.c.movie_id)),
+    .outerjoin(_marked, true()),
     reads=False,
 )
 GET = Statement(_GET)
