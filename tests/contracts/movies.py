@@ -265,9 +265,18 @@ class MoviesContract:
         wanted = MovieFilter(ordering=ordering)
         assert await listed(storage, wanted) == wanted.sorted(movies)
 
-    async def test_a_film_with_all_that_the_catalogue_may_tell_of_it_is_kept(self, storage: Storage) -> None:
+    @pytest.mark.parametrize(
+        "characters",
+        [
+            pytest.param(range(0x20000, 0x2A6D0), id="of four bytes"),
+            pytest.param(range(0x3300, 0x33FF), id="that unfold to several"),
+        ],
+    )
+    async def test_a_film_with_all_that_the_catalogue_may_tell_of_it_is_kept(
+        self, storage: Storage, characters: range
+    ) -> None:
         dice = random.Random(4)
-        title = "".join(chr(dice.randrange(0x20000, 0x2A6D0)) for _ in range(LONGEST_TITLE))  # each takes four bytes
+        title = "".join(map(chr, dice.choices(characters, k=LONGEST_TITLE)))
         told = facts(1, title=title, genre_ids=tuple(dice.sample(range(1, 2**31), MOST_GENRES)))
         (movie,) = await remember(storage, told)
         assert movie.facts == told
