@@ -14,10 +14,10 @@ from moviehub.domain.errors import Unavailable
 
 T = TypeVar("T")
 
-MOST_HELPED = 0.45
+MOST_HELPED = 0.4
 """Seconds that a caller waits for helps in all, one after the other or side by side."""
 
-LAST_BEGUN = 0.25
+LAST_BEGUN = 0.2
 """Seconds after which no command is begun for a caller: the time that one may take is not left."""
 
 SURE = 0.05
