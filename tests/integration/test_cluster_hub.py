@@ -1,5 +1,6 @@
 """A hub of two workers over a Redis Cluster of three nodes: what they share, and what a killed node costs."""
 
+import asyncio
 import time
 from collections.abc import Iterator
 
@@ -7,6 +8,7 @@ import httpx
 import pytest
 
 from moviehub.adapters.redis import counters
+from moviehub.application.limits import SETTLE_EVERY
 from tests import promises
 from tests.cluster import Valkeys, three_nodes
 from tests.crowd import at_once, statuses
@@ -147,5 +149,6 @@ async def test_a_killed_node_is_no_5xx_and_limits_are_shared_again_within_two_se
     came_back = time.perf_counter()
     for client in each:
         eventually(lambda: client.get("/health/ready").json()["status"] == "ok", within=2)  # noqa: B023
+    await asyncio.sleep(SETTLE_EVERY)  # so long who counted alone just before goes on to
     assert time.perf_counter() - came_back < 2
     assert await guesses(server, "203.0.113.3") == {401: ATTEMPTS, 429: 40 - ATTEMPTS}

@@ -189,7 +189,8 @@ def test_without_a_redis_that_takes_writes_a_hub_serves_and_uses_it_when_it_does
         try:
             for number, client in enumerate(each):
                 measured("longest answer", max(visit(client, f"{why}-{number}")))
-                assert status(client) == "degraded"
+                # It has written nothing yet if just before, for another reason, it left Redis alone for a moment.
+                eventually(lambda client=client: status(client) == "degraded", within=1)  # type: ignore[misc]
         finally:
             link.config_set("maxmemory", "0")
             link.execute_command("REPLICAOF", "NO", "ONE")
