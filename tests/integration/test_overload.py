@@ -3,6 +3,7 @@
 import asyncio
 import os
 import random
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
@@ -138,7 +139,12 @@ async def test_a_burst_on_a_server_with_few_places_is_answered_or_turned_away_at
         limits = httpx.Limits(max_connections=100)
         async with httpx.AsyncClient(base_url=server.url, timeout=10, limits=limits) as client:
             targets = [f"/api/movies/?min_rating={number / 100}" for number in range(100)]
-            answers = await asyncio.gather(*(client.get(target) for target in targets))
+            [worker] = server.workers()
+            os.kill(worker, signal.SIGSTOP)  # or it would be done with the first before the last is sent
+            asking = asyncio.gather(*(client.get(target) for target in targets))
+            await asyncio.sleep(0.5)
+            os.kill(worker, signal.SIGCONT)
+            answers = await asyncio.wait_for(asking, 10)
             assert {answer.status_code for answer in answers} == {200, 503}
             for answer in answers:
                 if answer.status_code == 503:
