@@ -18,6 +18,7 @@ from moviehub.adapters.postgres.storage import PostgresStorage
 from moviehub.adapters.redis.cache import RedisCache
 from moviehub.adapters.redis.connection import Connection
 from moviehub.adapters.system.clock import SystemClock
+from moviehub.application.callers import CALLER, MOST_HELPED, Caller, helped_by
 from moviehub.application.ports import Cache
 from moviehub.application.storage import Storage
 from moviehub.domain.errors import Unavailable
@@ -399,6 +400,22 @@ async def test_while_the_cache_is_out_whoever_may_have_written_elsewhere_reads_f
         for storage in (ours, theirs):
             assert await score(storage, movie, by=ada) == Score(9, 1)
             assert await score(storage, movie) == Score()
+
+
+@promises.replica_late
+async def test_who_has_waited_for_the_cache_for_long_enough_reads_from_the_primary(
+    pair: Pair, opened: Open, shared: OpenCache
+) -> None:
+    ours, theirs = opened(cache=shared()), opened(cache=shared())
+    ada = await register(ours, "ada")
+    (movie,) = await remember(ours, facts(1))
+    await ours.ping_replica()
+    await theirs.ping_replica()
+    async with pair.held_back():
+        await rate(ours, ada, movie, 9)
+        CALLER.set(Caller())
+        await helped_by(asyncio.sleep(MOST_HELPED))
+        assert await score(theirs, movie, by=ada) == Score(9, 1)
 
 
 @pytest.mark.parametrize(("url", "why"), [("primary", "it is no replica"), ("other", "it is of another database")])

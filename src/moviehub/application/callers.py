@@ -29,11 +29,13 @@ LONG_ENOUGH = "What helps was waited for long enough."
 class Caller:
     """Somebody who waits for an answer, perhaps for several pieces of work side by side."""
 
-    __slots__ = ("_helps", "_since", "_waited", "until")
+    __slots__ = ("_helps", "_since", "_waited", "is_late", "until")
 
     def __init__(self) -> None:
         self.until: float | None = None
         """When they have waited long enough for work, by the loop's clock; None before they wait for any."""
+        self.is_late = False
+        """Whether a help was not waited for any more, so that what it would have told is unknown."""
         self._waited = 0.0
         self._helps = 0
         self._since = 0.0
@@ -72,6 +74,7 @@ def helped() -> Iterator[None]:
         yield
         return
     if caller.waited >= LAST_BEGUN:
+        caller.is_late = True
         raise Unavailable(LONG_ENOUGH)
     caller.begin()
     try:
@@ -96,6 +99,7 @@ async def helped_by(work: Awaitable[T]) -> T:
         async with asyncio.timeout(max(0.0, MOST_HELPED - waited)):
             return await work
     except TimeoutError:
+        caller.is_late = True
         raise Unavailable(LONG_ENOUGH) from None
     finally:
         caller.end()
