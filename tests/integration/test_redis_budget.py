@@ -15,6 +15,7 @@ from moviehub.domain.errors import Unavailable
 from tests import promises
 from tests.contracts.budget import LONG, MANY, SHORT, BudgetContract, Open, answered, asked, most_in_a_second
 from tests.integration.test_redis_away import forwarding, serving
+from tests.proxy import Proxy
 from tests.servers import free_port
 
 OpenAt = Callable[..., RedisBudget]
@@ -117,6 +118,16 @@ async def test_a_clock_that_was_set_back_stops_nobody(opened: Open, valkey_url: 
         link.rpush(GIVEN, int((time.time() + 3_600) * 1_000))
         link.zadd(HELD, {"long ago": (time.time() + 3_600) * 1_000})
     await asked(budget, SHORT)
+
+
+async def test_a_crowd_waits_for_a_slow_redis_once_and_not_for_each_other(opened_at: OpenAt, valkey_url: str) -> None:
+    with Proxy(valkey_url) as door:
+        budget = opened_at(door.url, MANY, MANY)
+        await asyncio.gather(*(asked(budget) for _ in range(10)))  # the script is sent, and connections opened
+        door.delay(0.1)
+        started = time.monotonic()
+        await asyncio.gather(*(asked(budget) for _ in range(10)))
+        assert time.monotonic() - started < 0.7, "one after the other would take a second"
 
 
 async def test_those_who_wait_ask_redis_once_and_then_one_for_all_now_and_then(opened: Open, valkey_url: str) -> None:

@@ -152,6 +152,16 @@ async def reads_replica(pair: Pair, storage: Storage, user: User, movie: Movie) 
         return await score(storage, movie) == before
 
 
+async def two_processes(opened: Open, *caches: Cache) -> tuple[ReplicatedStorage, ReplicatedStorage, User, Movie]:
+    """Storages with these caches that have found the replica fresh, somebody, and a film."""
+    ours, theirs = (opened(cache=cache) for cache in caches)
+    user = await register(ours, "ada")
+    (movie,) = await remember(ours, facts(1))
+    await ours.ping_replica()
+    await theirs.ping_replica()
+    return ours, theirs, user, movie
+
+
 class TestReplicatedStorage(StorageContract):
     """The contracts of what people write, where each commit waits until the replica shows it: so it can be seen there.
 
@@ -390,11 +400,7 @@ async def test_while_the_cache_is_out_whoever_may_have_written_elsewhere_reads_f
     pair: Pair, opened: Open, shared: OpenCache
 ) -> None:
     nowhere = "redis://127.0.0.1:1/0"
-    ours, theirs = opened(cache=shared(nowhere)), opened(cache=shared(nowhere))
-    ada = await register(ours, "ada")
-    (movie,) = await remember(ours, facts(1))
-    await ours.ping_replica()
-    await theirs.ping_replica()
+    ours, theirs, ada, movie = await two_processes(opened, shared(nowhere), shared(nowhere))
     async with pair.held_back():
         await rate(ours, ada, movie, 9)
         for storage in (ours, theirs):
@@ -406,11 +412,7 @@ async def test_while_the_cache_is_out_whoever_may_have_written_elsewhere_reads_f
 async def test_who_has_waited_for_the_cache_for_long_enough_reads_from_the_primary(
     pair: Pair, opened: Open, shared: OpenCache
 ) -> None:
-    ours, theirs = opened(cache=shared()), opened(cache=shared())
-    ada = await register(ours, "ada")
-    (movie,) = await remember(ours, facts(1))
-    await ours.ping_replica()
-    await theirs.ping_replica()
+    ours, theirs, ada, movie = await two_processes(opened, shared(), shared())
     async with pair.held_back():
         await rate(ours, ada, movie, 9)
         CALLER.set(Caller())
